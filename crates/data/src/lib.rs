@@ -1,0 +1,1 @@
+//! Image data: IDX files, MNIST by download, and synthetic digits drawn by the program.

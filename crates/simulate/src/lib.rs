@@ -1,0 +1,1 @@
+//! Random networks, forward and backward: what initialization does to signal and gradient.

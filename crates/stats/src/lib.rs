@@ -1,0 +1,1 @@
+//! Instruments: mergeable moments, intervals, tests of agreement and equivalence, planning.

@@ -1,0 +1,1 @@
+//! Predictions without sampling: Gaussian moments, maps, fixed points, finite-width laws.

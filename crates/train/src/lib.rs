@@ -1,0 +1,1 @@
+//! Training of multi-layer perceptrons at the speed of the processor.
