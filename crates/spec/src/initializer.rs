@@ -458,25 +458,24 @@ impl fmt::Display for Initializer {
                 f.write_str(")")
             }
             Self::VarianceScaling { scale, mode, distribution } => {
-                match short_name(scale, mode, distribution) {
-                    Some(name) => f.write_str(name),
-                    None => {
-                        let mode = match mode {
-                            FanMode::FanIn => "fan_in",
-                            FanMode::FanOut => "fan_out",
-                            FanMode::FanAvg => "fan_avg",
-                            FanMode::FanGeometricMean => "fan_geometric_mean",
-                        };
-                        let distribution = match distribution {
-                            ScalingDistribution::Normal => "normal",
-                            ScalingDistribution::TruncatedNormal => "truncated_normal",
-                            ScalingDistribution::Uniform => "uniform",
-                        };
-                        write!(
-                            f,
-                            "variance_scaling(scale = {scale}, mode = {mode}, distribution = {distribution})"
-                        )
-                    }
+                if let Some(name) = short_name(scale, mode, distribution) {
+                    f.write_str(name)
+                } else {
+                    let mode = match mode {
+                        FanMode::FanIn => "fan_in",
+                        FanMode::FanOut => "fan_out",
+                        FanMode::FanAvg => "fan_avg",
+                        FanMode::FanGeometricMean => "fan_geometric_mean",
+                    };
+                    let distribution = match distribution {
+                        ScalingDistribution::Normal => "normal",
+                        ScalingDistribution::TruncatedNormal => "truncated_normal",
+                        ScalingDistribution::Uniform => "uniform",
+                    };
+                    write!(
+                        f,
+                        "variance_scaling(scale = {scale}, mode = {mode}, distribution = {distribution})"
+                    )
                 }
             }
             Self::Orthogonal { gain } => gained(f, "orthogonal", gain),

@@ -125,7 +125,7 @@ impl WeightShape {
                 "below 2^64",
             ));
         }
-        if inputs % groups != 0 || outputs % groups != 0 {
+        if !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
             return Err(SpecError::domain(
                 "groups",
                 groups as f64,
