@@ -1,0 +1,75 @@
+//! The error signal on its way back, as a law.
+
+use crate::law::Cumulants;
+use crate::signal::{DenseTrace, Gate, Weights};
+
+/// ln of the error signal's second moment per unit = `free` + `coupling` (x - E x), where x is the
+/// logarithm of the forward second moment at the same place and `free` is independent of it.
+///
+/// Error signals depend on the forward signal only through the derivatives of bent activations, to
+/// first order through x. For piecewise linear ones the coupling is zero (the gates are fair coins
+/// independent of everything else, which is exact at any width for symmetric weights).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ErrorSignal {
+    /// Mean over draws where every factor is independent of the others.
+    pub(crate) expected: f64,
+    pub(crate) free: Cumulants,
+    pub(crate) coupling: f64,
+    /// E sum delta^4 / (sum delta^2)^2
+    pub(crate) concentration: f64,
+    /// Probability that it is zero.
+    pub(crate) zero: f64,
+}
+
+impl ErrorSignal {
+    /// Independent of the weights, this second moment per unit exactly.
+    pub(crate) fn seed(second_moment: f64, width: usize) -> Self {
+        Self {
+            expected: second_moment,
+            free: Cumulants::constant(second_moment.ln()),
+            coupling: 0.0,
+            concentration: 3.0 / (width as f64 + 2.0),
+            zero: 0.0,
+        }
+    }
+
+    /// Its law where x has this law.
+    pub(crate) fn log(&self, x: Cumulants) -> Cumulants {
+        self.free.plus(x.centred().scaled(self.coupling))
+    }
+
+    /// From behind an activation to before it.
+    pub(crate) fn through_gate(self, gate: &Gate, width: usize, excess: f64) -> Self {
+        let n = width as f64;
+        // The forward noise of the layer reaches the error signal through the layers above.
+        let carried =
+            self.coupling * self.coupling * gate.variance + 2.0 * self.coupling * gate.covariance;
+        let carried = Cumulants { variance: carried, ..Cumulants::default() };
+        let lifted = 3.0 + excess;
+        Self {
+            expected: self.expected * gate.derivative,
+            free: self.free.plus(gate.log).plus(carried),
+            coupling: self.coupling * gate.slope + gate.derivative_slope,
+            concentration: lifted / (lifted + n - 1.0),
+            zero: 1.0 - (1.0 - self.zero) * (1.0 - gate.dead),
+        }
+    }
+
+    /// From the pre-activations of a dense layer to its input: W^T delta.
+    pub(crate) fn through_weights(self, trace: &DenseTrace) -> Self {
+        let weights: &Weights = &trace.weights;
+        let factor = weights.variance * weights.fan_out as f64;
+        let n = weights.fan_in as f64;
+        let excess = weights.excess * self.concentration;
+        let lift = ((n + 2.0 + excess) / (n + 2.0)).ln();
+        let noise = weights.noise(true).shifted(factor.ln() - 0.5 * lift);
+        let noise = Cumulants { variance: noise.variance + lift, ..noise };
+        Self {
+            expected: self.expected * factor,
+            free: self.free.plus(noise),
+            coupling: self.coupling * trace.share,
+            concentration: (3.0 + excess) / (n + 2.0),
+            zero: self.zero,
+        }
+    }
+}
