@@ -19,6 +19,13 @@ pub(crate) struct ErrorSignal {
     pub(crate) concentration: f64,
     /// Probability that it is zero.
     pub(crate) zero: f64,
+    /// E (z . delta)^2 / (E |z|^2 |delta|^2 / n) - 1: how far the error signal has come to point along
+    /// the pre-activations, because the weights that it comes back through are those that made them.
+    ///
+    /// Given h and z = W h, W^T delta is h (z . delta) / |h|^2 plus a vector orthogonal to h drawn
+    /// anew. Along h it is longer than an independent vector by this share, which moves the second
+    /// moment by a term of order 1/n. For piecewise linear activations it stays zero.
+    pub(crate) alignment: f64,
 }
 
 impl ErrorSignal {
@@ -30,6 +37,7 @@ impl ErrorSignal {
             coupling: 0.0,
             concentration: 3.0 / (width as f64 + 2.0),
             zero: 0.0,
+            alignment: 0.0,
         }
     }
 
@@ -44,14 +52,16 @@ impl ErrorSignal {
         // The forward noise of the layer reaches the error signal through the layers above.
         let carried =
             self.coupling * self.coupling * gate.variance + 2.0 * self.coupling * gate.covariance;
-        let carried = Cumulants { variance: carried, ..Cumulants::default() };
+        let aligned = self.alignment * gate.product / n;
+        let carried = Cumulants { mean: aligned, variance: carried, ..Cumulants::default() };
         let lifted = 3.0 + excess;
         Self {
-            expected: self.expected * gate.derivative,
+            expected: self.expected * gate.derivative * (1.0 + aligned),
             free: self.free.plus(gate.log).plus(carried),
             coupling: self.coupling * gate.slope + gate.derivative_slope,
             concentration: lifted / (lifted + n - 1.0),
             zero: 1.0 - (1.0 - self.zero) * (1.0 - gate.dead),
+            alignment: (gate.alignment.0 * self.alignment + gate.alignment.1).clamp(-1.0, n - 1.0),
         }
     }
 
@@ -70,6 +80,7 @@ impl ErrorSignal {
             coupling: self.coupling * trace.share,
             concentration: (3.0 + excess) / (n + 2.0),
             zero: self.zero,
+            alignment: self.alignment,
         }
     }
 }

@@ -175,6 +175,10 @@ pub(crate) struct Gate {
     pub(crate) derivative_slope: f64,
     /// Covariance of the forward and the backward noise.
     pub(crate) covariance: f64,
+    /// E phi^2 phi'^2 / (E phi^2 E phi'^2)
+    pub(crate) product: f64,
+    /// How alignment arises and is kept, see `ErrorSignal::alignment`: u becomes keep u + add.
+    pub(crate) alignment: (f64, f64),
     /// Probability that every derivative of the layer is zero.
     pub(crate) dead: f64,
 }
@@ -183,7 +187,8 @@ pub(crate) struct Gate {
 pub(crate) fn activate(phi: &Activation, trace: &DenseTrace) -> (Signal, Gate) {
     let (z, weights) = (&trace.forward, &trace.weights);
     let n = z.width as f64;
-    let q = z.expected;
+    // The typical variance: the mean belongs to rare draws where laws are wide.
+    let q = trace.nominal.mean.exp();
     let typical = at(phi, q);
     let excess = weights.excess * trace.share * trace.share * trace.input.concentration;
     let ratio = if typical.second_moment > 0.0 { typical.relative_variance() + 1.0 } else { 1.0 };
@@ -203,7 +208,7 @@ pub(crate) fn activate(phi: &Activation, trace: &DenseTrace) -> (Signal, Gate) {
         let z_excess = ((n + 2.0 + excess) / (n + 2.0)).ln();
         let signal = Signal {
             width: z.width,
-            expected: half * q,
+            expected: half * z.expected,
             // The spread of the pre-activations' own kurtosis correction gives way to that of h.
             log: z.log.plus(gate).plus(spread).plus(log_shift(-z_excess)),
             gap,
@@ -218,6 +223,8 @@ pub(crate) fn activate(phi: &Activation, trace: &DenseTrace) -> (Signal, Gate) {
             log: gate,
             derivative_slope: 0.0,
             covariance: 0.0,
+            product: 1.0,
+            alignment: (1.0, 0.0),
             dead,
         };
         return (signal, backward);
@@ -262,7 +269,7 @@ fn smooth(
     };
     let noise = gamma_noise(relative / n);
     let ratio = if d > 0.0 { typical.derivative_fourth_moment / (d * d) } else { 1.0 };
-    let product = if v > 0.0 && d > 0.0 { typical.square_product / (v * d) - 1.0 } else { 0.0 };
+    let product = if v > 0.0 && d > 0.0 { typical.square_product / (v * d) } else { 1.0 };
     let step = 1e-3;
     let log_derivative =
         |shift: f64| at(phi, typical.q * f64::exp(shift)).derivative_second_moment.ln();
@@ -271,6 +278,8 @@ fn smooth(
     } else {
         0.0
     };
+    let keep = if v > 0.0 && d > 0.0 { v * slope * slope / (d * typical.q) } else { 0.0 };
+    let alignment = (trace.share * keep, 2.0 * trace.share * derivative_slope);
     let signal = Signal {
         width: trace.forward.width,
         expected: average(&|m| m.second_moment),
@@ -287,7 +296,9 @@ fn smooth(
         derivative: average(&|m| m.derivative_second_moment),
         log: gamma_noise(3.0 * (ratio - 1.0) / n).shifted(derivative_log.mean),
         derivative_slope,
-        covariance: product / n,
+        covariance: (product - 1.0) / n,
+        product,
+        alignment,
         dead: 0.0,
     };
     (signal, gate)
