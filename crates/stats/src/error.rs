@@ -69,6 +69,11 @@ pub enum StatsError {
     /// Histograms over different edges.
     #[error("histograms with different edges cannot be merged; build both with the same edges")]
     Edges,
+    /// A planned test of the distribution, asked of moments.
+    #[error(
+        "moments do not determine the distribution; hand the statistic of ks_test to Planned::check"
+    )]
+    NotInMoments,
     /// A sample too small for what the test promises to see.
     #[error(
         "{got} values cannot show an effect of {effect:e} in the {property} with false-alarm rate {false_alarm:e} and miss rate {miss:e}; {needed} can"

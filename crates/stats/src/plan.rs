@@ -109,8 +109,8 @@ pub struct Plan {
 
 impl Plan {
     /// # Errors
-    /// [`StatsError`] for fewer than two values, a standard deviation that is not positive, or a kurtosis
-    /// that is not above 1.
+    /// [`StatsError`] for fewer than two values, a standard deviation that is not positive, a kurtosis that
+    /// is not above 1, or an equivalence at a false-alarm rate of one half or more.
     pub fn new(property: Property, n: u64, rates: Rates) -> Result<Self, StatsError> {
         if n < 2 {
             return Err(StatsError::TooFew { what: "a plan", needed: 2, got: n });
@@ -124,7 +124,7 @@ impl Plan {
             Property::Equivalence { .. } => {
                 let error = property.standard_error(n)?;
                 let t = |tail| t_upper_quantile(tail, n as f64 - 1.0) * error;
-                (t(0.5 * beta), t(alpha.min(0.5)))
+                (t(0.5 * beta), t(below_half(alpha)?))
             }
             _ => {
                 let error = property.standard_error(n)?;
@@ -222,6 +222,16 @@ impl Property {
             Self::Equivalence { .. } => "equality of means",
             Self::Proportion { .. } => "proportion",
         }
+    }
+}
+
+/// The interval of an equivalence test has level 1 - 2 alpha.
+fn below_half(alpha: f64) -> Result<f64, StatsError> {
+    if alpha < 0.5 {
+        Ok(alpha)
+    } else {
+        let what = "alpha of an equivalence test";
+        Err(StatsError::Domain { what, value: alpha, bound: "below one half" })
     }
 }
 

@@ -2,6 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error::{finite, positive};
 use crate::{Moments, Plan, Property, Rates, StatsError};
 
 /// A test that has promised, before seeing data, to see an effect of a stated size, and cannot be built
@@ -22,7 +23,7 @@ use crate::{Moments, Plan, Property, Rates, StatsError};
 /// assert!(!planned.check_moments(&grid, 1.02 / 12.0)?.holds());
 /// # Ok::<(), StatsError>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Planned {
     plan: Plan,
     must_see: f64,
@@ -72,23 +73,15 @@ impl Planned {
     /// that is not positive, or a property that moments do not determine.
     pub fn check_moments(&self, data: &Moments, expected: f64) -> Result<Check, StatsError> {
         data.require("the planned test", self.plan.n)?;
-        let relative =
-            |value: f64| Ok(value / crate::error::positive("expected value", expected)? - 1.0);
+        let relative = |value: f64| Ok(value / positive("expected value", expected)? - 1.0);
         let deviation = match self.plan.property {
             Property::Mean { .. } | Property::Equivalence { .. } => {
-                data.mean() - crate::error::finite("expected value", expected)?
+                data.mean() - finite("expected value", expected)?
             }
             Property::Proportion { .. } => data.mean() - expected,
             Property::Variance { .. } => relative(data.sample_variance())?,
             Property::SecondMoment { .. } => relative(data.second_moment())?,
-            Property::Distribution => {
-                let what = "moments for a test of the distribution";
-                return Err(StatsError::Domain {
-                    what,
-                    value: f64::NAN,
-                    bound: "a ks_test statistic",
-                });
-            }
+            Property::Distribution => return Err(StatsError::NotInMoments),
         };
         let plan = Plan::new(self.plan.property, data.count(), self.plan.rates)?;
         Ok(Check { plan, must_see: self.must_see, deviation })
@@ -164,6 +157,10 @@ mod tests {
         for part in ["mean", "+5.0000e-1", "2.4458e-1", "4.8225e-1", "n = 400", "1e-6"] {
             assert!(text.contains(part), "{part} in {text}");
         }
+        let shape =
+            Planned::new(Property::Distribution, 0.5, 400, Rates::ONE_IN_A_MILLION).unwrap();
+        let many: Moments = (0..400).map(f64::from).collect();
+        assert_eq!(shape.check_moments(&many, 0.0), Err(StatsError::NotInMoments));
         let few: Moments = [0.0, 1.0].into_iter().collect();
         assert!(matches!(
             planned.check_moments(&few, 0.0),

@@ -124,6 +124,7 @@ mod tests {
     use rand_distr::{Distribution, Uniform};
 
     use super::*;
+    use crate::special::chi_square_upper;
     use crate::testing::{assert_rate, assert_rate_at_least, assert_rate_at_most, count, normal};
 
     const N: usize = 2000;
@@ -181,6 +182,16 @@ mod tests {
         assert_rate("uniform, kurtosis 1.8", covered(1.8), RUNS, 0.95);
         // A normal law's kurtosis widens by sqrt(2 / 0.8) = 1.58: coverage P(|Z| < 3.1) = 0.998.
         assert_rate_at_least("uniform, kurtosis 3", covered(3.0), RUNS, 0.99);
+    }
+
+    /// For normal values `(n - 1) s^2` is exactly chi-square.
+    #[test]
+    fn far_tails_of_the_variance_test_are_as_approximate_as_documented() {
+        let (n, z) = (10_000, 4.753424308822899);
+        let error = relative_standard_error_of_variance(3.0, n).unwrap();
+        let freedom = n as f64 - 1.0;
+        let above = chi_square_upper(freedom * (1.0 + z * error), freedom);
+        assert!((above / 1e-6 - 1.6).abs() < 0.05, "{above}");
     }
 
     #[test]

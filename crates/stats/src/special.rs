@@ -51,37 +51,50 @@ pub(crate) fn chi_square_upper(x: f64, freedom: f64) -> f64 {
 /// needs as many and statrs stops it at 140.)
 pub(crate) fn binomial_lower(k: u64, n: u64, p: f64) -> f64 {
     if k >= n {
-        return 1.0;
-    }
-    let odds = p / (1.0 - p);
-    if (k as f64) < n as f64 * p {
-        // From k downwards.
-        tail_sum(k, n, p, |j| (j > 0).then(|| (j - 1, j as f64 / ((n - j + 1) as f64 * odds))))
+        1.0
+    } else if (k as f64) < n as f64 * p {
+        downwards(k, n, p)
     } else {
-        // One minus the sum from k + 1 upwards.
-        let step = |j: u64| (j < n).then(|| (j + 1, (n - j) as f64 * odds / (j + 1) as f64));
-        1.0 - tail_sum(k + 1, n, p, step)
+        1.0 - upwards(k + 1, n, p)
     }
 }
 
-/// `P(B >= k)`.
+/// `P(B >= k)`, k <= n.
 pub(crate) fn binomial_upper(k: u64, n: u64, p: f64) -> f64 {
-    if k == 0 { 1.0 } else { binomial_lower(n - k, n, 1.0 - p) }
+    if k == 0 {
+        1.0
+    } else if k as f64 > n as f64 * p {
+        upwards(k, n, p)
+    } else {
+        1.0 - downwards(k - 1, n, p)
+    }
 }
 
-fn tail_sum(from: u64, n: u64, p: f64, next: impl Fn(u64) -> Option<(u64, f64)>) -> f64 {
-    let (k, n) = (from as f64, n as f64);
+fn downwards(k: u64, n: u64, p: f64) -> f64 {
+    let odds = p / (1.0 - p);
+    let ratios = (1..=k).rev().map(|j| j as f64 / ((n - j + 1) as f64 * odds));
+    sum_from(k, n, p, ratios)
+}
+
+fn upwards(k: u64, n: u64, p: f64) -> f64 {
+    let odds = p / (1.0 - p);
+    let ratios = (k..n).map(|j| (n - j) as f64 * odds / (j + 1) as f64);
+    sum_from(k, n, p, ratios)
+}
+
+/// The probability of `k` and of what follows it, each by its ratio to the one before.
+fn sum_from(k: u64, n: u64, p: f64, ratios: impl Iterator<Item = f64>) -> f64 {
+    let (k, n) = (k as f64, n as f64);
     let ln_first = ln_gamma(n + 1.0) - ln_gamma(k + 1.0) - ln_gamma(n - k + 1.0)
         + k * p.ln()
         + (n - k) * (-p).ln_1p();
-    let (mut at, mut ratio, mut sum) = (from, 1.0, 1.0);
-    while let Some((to, factor)) = next(at) {
-        ratio *= factor;
-        sum += ratio;
-        if ratio < 1e-17 * sum {
+    let (mut term, mut sum) = (1.0, 1.0);
+    for ratio in ratios {
+        term *= ratio;
+        sum += term;
+        if term < 1e-17 * sum {
             break;
         }
-        at = to;
     }
     (ln_first.exp() * sum).min(1.0)
 }
