@@ -90,7 +90,7 @@ pub(crate) fn cross(phi: &Activation, q_a: f64, q_b: f64, c: f64) -> f64 {
         _ if c == 1.0 && q_a == q_b => at(phi, q_a).second_moment,
         _ => {
             let s = ((1.0 - c) * (1.0 + c)).sqrt();
-            pair_average(phi, q_a, q_b, c, s, |u, v| u * v)
+            pair_average(phi, q_a, q_b, c, s, |z| phi.value(z), |u, v| u * v)
         }
     }
 }
@@ -129,7 +129,34 @@ pub(crate) fn parting(phi: &Activation, q: f64, e: f64) -> f64 {
         }
         _ => {
             let s = (e * (2.0 - e)).sqrt();
-            0.5 * pair_average(phi, q, q, 1.0 - e, s, |u, v| (u - v) * (u - v))
+            let square = |u: f64, v: f64| (u - v) * (u - v);
+            0.5 * pair_average(phi, q, q, 1.0 - e, s, |z| phi.value(z), square)
+        }
+    }
+}
+
+/// E phi'(u) phi'(v) at equal variances q and correlation 1 - `e`: the slope of the kernel in the
+/// correlation, over q (Price's theorem).
+pub(crate) fn derivative_cross(phi: &Activation, q: f64, e: f64) -> f64 {
+    if e == 0.0 || q == 0.0 {
+        return at(phi, q).derivative_second_moment;
+    }
+    let c = 1.0 - e;
+    if let Some((negative, positive)) = phi.slopes() {
+        let (m, r) = (0.5 * (positive + negative), 0.5 * (positive - negative));
+        // 1 - E sign sign = (2/pi) arccos c
+        let t = 2.0 * (0.5 * e).sqrt().min(1.0).asin();
+        return m * m + r * r * (1.0 - FRAC_PI_2.recip() * t);
+    }
+    match phi {
+        Activation::Erf => {
+            let (one, cross) = (1.0 + 2.0 * q, 2.0 * q * c);
+            2.0 * FRAC_PI_2.recip() / ((one - cross) * (one + cross)).sqrt()
+        }
+        Activation::Sin => 0.5 * ((q * c - q).exp() + (-q * c - q).exp()),
+        _ => {
+            let s = (e * (2.0 - e)).sqrt();
+            pair_average(phi, q, q, c, s, |z| phi.derivative(z), |u, v| u * v)
         }
     }
 }
@@ -152,7 +179,7 @@ fn sine_less_cosine(t: f64) -> f64 {
 /// Beyond 9 standard deviations the normal density is below 1e-17.
 const TAIL: f64 = 9.0;
 
-/// E f(phi(u), phi(v)), u = sqrt(q_a) x, v = sqrt(q_b) (c x + s y) with x, y standard normal.
+/// E f(value(u), value(v)), value being phi or its derivative, u = sqrt(q_a) x, v = sqrt(q_b) (c x + s y) with x, y standard normal.
 ///
 /// Both integrals are cut at the kinks. As c -> 1 the inner average, a function of x, has every kink
 /// of phi smoothed over the width s/c; cuts at doubling distances from it resolve that.
@@ -162,6 +189,7 @@ fn pair_average(
     q_b: f64,
     c: f64,
     s: f64,
+    value: impl Fn(f64) -> f64,
     f: impl Fn(f64, f64) -> f64,
 ) -> f64 {
     let (std_a, std_b) = (q_a.sqrt(), q_b.sqrt());
@@ -175,7 +203,7 @@ fn pair_average(
         outer.extend(positive.iter().flat_map(|&x| [-x, x]));
         let mut total = 0.0;
         integrate(&mut outer, |x, w| {
-            total += w * f(phi.value(std_a * x), phi.value(std_b * c * x));
+            total += w * f(value(std_a * x), value(std_b * c * x));
         });
         return total;
     }
@@ -204,11 +232,11 @@ fn pair_average(
     let mut inner = Vec::new();
     let mut total = 0.0;
     integrate(&mut outer, |x, w| {
-        let a = phi.value(std_a * x);
+        let a = value(std_a * x);
         inner.clear();
         inner.extend(places.iter().map(|place| (place / std_b - c * x) / s));
         let mut sum = 0.0;
-        integrate(&mut inner, |y, w| sum += w * f(a, phi.value(std_b * (c * x + s * y))));
+        integrate(&mut inner, |y, w| sum += w * f(a, value(std_b * (c * x + s * y))));
         total += w * sum;
     });
     total

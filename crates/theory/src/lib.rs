@@ -6,6 +6,7 @@
 //! judged against a band of stated coverage.
 //!
 //! - [`moments`]: Gaussian moments of activations, and the gains that follow from them.
+//! - [`MeanField`]: variance and correlation maps, fixed points, depth scales; [`edge_of_chaos`].
 //! - [`predict`]: forward signals, error signals and weight gradients of a described network.
 //!
 //! ```
@@ -22,20 +23,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod depth_limit;
+mod edge;
 mod error;
 mod error_signal;
 mod kernel;
 mod law;
+mod mean_field;
 mod moments;
 mod noise;
 mod parity;
 mod polygamma;
 mod predict;
 mod quadrature;
+mod roots;
+mod saturation;
 mod signal;
 
+pub use depth_limit::{DepthLimit, Phase};
+pub use edge::{EdgePoint, edge_of_chaos};
 pub use error::TheoryError;
 pub use kernel::{cross_gap, cross_moment};
 pub use law::Predicted;
+pub use mean_field::{FixedPoint, MeanField, VarianceLimit};
 pub use moments::{Moments, critical_gain, gain, moments};
 pub use predict::{Assumption, LayerPrediction, Options, Prediction, predict};
+pub use saturation::saturated_share;
