@@ -1,7 +1,8 @@
 //! The error signal on its way back, as a law.
 
+use crate::gate::Gate;
 use crate::law::Cumulants;
-use crate::signal::{DenseTrace, Gate, Weights};
+use crate::signal::{DenseTrace, Weights, log_shift};
 
 /// ln of the error signal's second moment per unit = `free` + `coupling` (x - E x), where x is the
 /// logarithm of the forward second moment at the same place and `free` is independent of it.
@@ -26,6 +27,10 @@ pub(crate) struct ErrorSignal {
     /// anew. Along h it is longer than an independent vector by this share, which moves the second
     /// moment by a term of order 1/n. For piecewise linear activations it stays zero.
     pub(crate) alignment: f64,
+    /// Whether the errors of a batch sum to zero unit by unit: below a batch normalization.
+    pub(crate) centred: bool,
+    /// Whether every factor so far is independent of the others, so that `expected` is exact.
+    pub(crate) independent: bool,
 }
 
 impl ErrorSignal {
@@ -38,6 +43,8 @@ impl ErrorSignal {
             concentration: 3.0 / (width as f64 + 2.0),
             zero: 0.0,
             alignment: 0.0,
+            centred: false,
+            independent: true,
         }
     }
 
@@ -47,21 +54,27 @@ impl ErrorSignal {
     }
 
     /// From behind an activation to before it.
-    pub(crate) fn through_gate(self, gate: &Gate, width: usize, excess: f64) -> Self {
+    pub(crate) fn through_gate(self, gate: &Gate, width: usize) -> Self {
         let n = width as f64;
         // The forward noise of the layer reaches the error signal through the layers above.
         let carried =
             self.coupling * self.coupling * gate.variance + 2.0 * self.coupling * gate.covariance;
         let aligned = self.alignment * gate.product / n;
         let carried = Cumulants { mean: aligned, variance: carried, ..Cumulants::default() };
-        let lifted = 3.0 + excess;
+        // Fourth moment of one unit before the gate, over the squared second.
+        let before = self.concentration * (n + 2.0);
+        let after = before * gate.ratio;
+        let spread = (after + n - 1.0) / (3.0 * gate.ratio + n - 1.0);
+        let spread = log_shift((spread * (n + 2.0) / (before + n - 1.0)).ln());
         Self {
             expected: self.expected * gate.derivative * (1.0 + aligned),
-            free: self.free.plus(gate.log).plus(carried),
+            free: self.free.plus(gate.log).plus(carried).plus(spread),
             coupling: self.coupling * gate.slope + gate.derivative_slope,
-            concentration: lifted / (lifted + n - 1.0),
+            concentration: after / (after + n - 1.0),
             zero: 1.0 - (1.0 - self.zero) * (1.0 - gate.dead),
             alignment: (gate.alignment.0 * self.alignment + gate.alignment.1).clamp(-1.0, n - 1.0),
+            independent: self.independent && gate.homogeneous,
+            centred: self.centred,
         }
     }
 
@@ -71,16 +84,13 @@ impl ErrorSignal {
         let factor = weights.variance * weights.fan_out as f64;
         let n = weights.fan_in as f64;
         let excess = weights.excess * self.concentration;
-        let lift = ((n + 2.0 + excess) / (n + 2.0)).ln();
-        let noise = weights.noise(true).shifted(factor.ln() - 0.5 * lift);
-        let noise = Cumulants { variance: noise.variance + lift, ..noise };
+        let spread = log_shift(((n + 2.0 + excess) / (n + 2.0)).ln());
         Self {
             expected: self.expected * factor,
-            free: self.free.plus(noise),
+            free: self.free.plus(weights.noise(true)).plus(spread).shifted(factor.ln()),
             coupling: self.coupling * trace.share,
             concentration: (3.0 + excess) / (n + 2.0),
-            zero: self.zero,
-            alignment: self.alignment,
+            ..self
         }
     }
 }

@@ -161,6 +161,15 @@ pub(crate) fn derivative_cross(phi: &Activation, q: f64, e: f64) -> f64 {
     }
 }
 
+/// E u phi'(u) v phi'(v) at unit variances and this correlation.
+pub(crate) fn gated_cross(phi: &Activation, c: f64) -> f64 {
+    if phi.slopes().is_some() {
+        return cross(phi, 1.0, 1.0, c);
+    }
+    let s = ((1.0 - c) * (1.0 + c)).sqrt();
+    pair_average(phi, 1.0, 1.0, c, s, |z| z * phi.derivative(z), |u, v| u * v)
+}
+
 /// sin t - t cos t, from its series where it cancels.
 fn sine_less_cosine(t: f64) -> f64 {
     if t > 0.5 {

@@ -101,6 +101,16 @@ impl Cumulants {
         }
     }
 
+    /// With this much less variance, the mean of the exponential and the shape kept.
+    pub(crate) fn narrowed(self, by: f64) -> Self {
+        if by == 0.0 || self.variance <= 0.0 {
+            return self;
+        }
+        let left = (self.variance - by).max(0.0);
+        let spread = self.centred().scaled((left / self.variance).sqrt());
+        spread.shifted(self.mean + 0.5 * (self.variance - left))
+    }
+
     /// The same spread about zero.
     pub(crate) fn centred(self) -> Self {
         Self { mean: 0.0, ..self }

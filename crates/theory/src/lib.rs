@@ -23,10 +23,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod backward;
 mod depth_limit;
 mod edge;
 mod error;
 mod error_signal;
+mod gate;
 mod kernel;
 mod law;
 mod mean_field;
@@ -39,6 +41,7 @@ mod quadrature;
 mod roots;
 mod saturation;
 mod signal;
+mod steps;
 
 pub use depth_limit::{DepthLimit, Phase};
 pub use edge::{EdgePoint, edge_of_chaos};

@@ -186,6 +186,18 @@ fn by_quadrature(phi: &Activation, q: f64) -> Moments {
     m
 }
 
+/// E z phi'(z)^2 / sqrt(q)
+pub(crate) fn derivative_tilt(phi: &Activation, q: f64) -> f64 {
+    let std = q.sqrt();
+    let kinks: Vec<f64> = phi.kinks().iter().map(|k| k / std).collect();
+    let mut sum = 0.0;
+    half_line(scale(phi) / std, &kinks, |t, w| {
+        let p = parts(phi, std * t);
+        sum += 4.0 * w * t * p.odd_slope * p.even_slope;
+    });
+    sum
+}
+
 /// On which scale of z the activation bends.
 pub(crate) fn scale(phi: &Activation) -> f64 {
     match phi {

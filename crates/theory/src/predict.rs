@@ -1,10 +1,13 @@
-use gainstage_spec::{InputStatistics, Layer, Network};
+use gainstage_spec::{InputStatistics, Network};
 use serde::{Deserialize, Serialize};
 
+use crate::backward::Backward;
 use crate::error::{TheoryError, not_negative};
 use crate::error_signal::ErrorSignal;
-use crate::law::{Cumulants, Predicted};
-use crate::signal::{DenseTrace, Gate, Signal, Weights, activate, affine};
+use crate::gate::Gate;
+use crate::law::Predicted;
+use crate::signal::{DenseTrace, Signal};
+use crate::steps::{Forward, Step};
 
 /// What a prediction is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,12 +16,14 @@ pub struct Options {
     pub level: f64,
     /// Second moment per unit of the signal injected at the network's output.
     pub seed_second_moment: f64,
+    /// Inputs per batch where a batch normalization stands; `None` is the limit of large batches.
+    pub batch: Option<usize>,
 }
 
 impl Default for Options {
     /// Bands of 95%, a signal of second moment 1.
     fn default() -> Self {
-        Self { level: 0.95, seed_second_moment: 1.0 }
+        Self { level: 0.95, seed_second_moment: 1.0, batch: None }
     }
 }
 
@@ -37,6 +42,10 @@ pub enum Assumption {
     ExactMoments,
     /// Means and laws hold to first order in 1/width.
     FirstOrder,
+    /// Means hold to leading order and spreads to first order in 1/width, with residual branches,
+    /// normalizations or dropout: logarithms may be off by about 1/width per layer. Where a residual
+    /// branch ends in units of non-zero mean the bands are too narrow below widths of a hundred or so.
+    LeadingOrder,
     /// Pre-activations are taken as Gaussian, which non-Gaussian weights make true only as fan-in grows.
     GaussianPreactivations,
     /// Weights of the backward pass are taken as independent of the forward signal, but for its
@@ -50,6 +59,7 @@ impl std::fmt::Display for Assumption {
             Self::OneInput => "for one input of the stated second moment, and an injected error signal that is independent of the weights",
             Self::ExactAtAnyWidth => "exact at any width (piecewise linear activation, zero biases, Gaussian or orthogonal weights)",
             Self::ExactMoments => "means and second moments exact at any width, bands matched to them",
+            Self::LeadingOrder => "means correct to leading order and spreads to first order in 1/width",
             Self::FirstOrder => "correct to first order in 1/width",
             Self::GaussianPreactivations => "pre-activations taken as Gaussian, true for non-Gaussian weights as the fan-in grows",
             Self::GradientIndependence => "backward weights taken as independent of the forward signal, correct as the width grows",
@@ -132,58 +142,14 @@ pub fn predict(
 ) -> Result<Prediction, TheoryError> {
     network.check()?;
     check(inputs, options)?;
-    let mut signal = Signal::input(network.input, inputs);
-    let mut steps: Vec<(DenseTrace, Signal, Gate)> = Vec::new();
-    for (index, layer) in network.layers.iter().enumerate() {
-        let Layer::Dense(dense) = layer else {
-            return Err(TheoryError::Layer {
-                layer: index + 1,
-                why: "only dense layers can be predicted so far".to_owned(),
-            });
-        };
-        let trace = affine(&signal, Weights::read(index + 1, signal.width, dense)?);
-        let (activation, gate) = activate(&dense.activation, &trace);
-        signal = activation;
-        steps.push((trace, activation, gate));
-    }
-    let mut error = ErrorSignal::seed(options.seed_second_moment, signal.width);
-    let mut layers = Vec::with_capacity(steps.len());
-    let level = options.level;
-    // Whether every factor between here and the output is independent of the others.
-    let mut independent = true;
-    for (index, (trace, activation, gate)) in steps.iter().enumerate().rev() {
-        if index + 1 < steps.len() {
-            error = error.through_gate(gate, trace.forward.width, 0.0);
-            independent &= gate.homogeneous;
-        }
-        let mean = |log: Cumulants, product: f64, independent: bool| {
-            if independent { product } else { log.exponential_mean() }
-        };
-        let log = error.log(trace.nominal);
-        // ln of the squares' product: the coupling acts on the same fluctuation as the input.
-        let input = &trace.input;
-        let joint = error
-            .free
-            .shifted(input.log.mean)
-            .plus(input.log.centred().scaled(1.0 + error.coupling * trace.share));
-        let gradient = mean(log, error.expected, independent);
-        let joint_mean = mean(joint, error.expected * input.expected, independent);
-        let either_zero = 1.0 - (1.0 - error.zero) * (1.0 - input.zero);
-        let signal = |s: &Signal| Predicted::new(s.expected, s.log, s.zero, level);
-        layers.push(LayerPrediction {
-            layer: index + 1,
-            fan_in: trace.weights.fan_in,
-            fan_out: trace.weights.fan_out,
-            forward: signal(&trace.forward),
-            activation: signal(activation),
-            gradient: Predicted::new(gradient, log, error.zero, level),
-            weight_gradient: Predicted::new(joint_mean, joint, either_zero, level),
-            correlation: 1.0 - trace.forward.gap,
-        });
-        error = error.through_weights(trace);
-    }
+    let mut forward = Forward { dense: 0, batch: options.batch };
+    let (steps, output) = forward.run(&network.layers, Signal::input(network.input, inputs))?;
+    let seed = ErrorSignal::seed(options.seed_second_moment, output.width);
+    let mut backward = Backward { level: options.level, batch: options.batch, layers: Vec::new() };
+    backward.run(&steps, seed, true);
+    let mut layers = backward.layers;
     layers.reverse();
-    Ok(Prediction { layers, level, assumptions: assumptions(&steps) })
+    Ok(Prediction { layers, level: options.level, assumptions: assumptions(&steps) })
 }
 
 fn check(inputs: &InputStatistics, options: &Options) -> Result<(), TheoryError> {
@@ -209,22 +175,36 @@ fn check(inputs: &InputStatistics, options: &Options) -> Result<(), TheoryError>
     }
 }
 
-fn assumptions(steps: &[(DenseTrace, Signal, Gate)]) -> Vec<Assumption> {
+fn assumptions(steps: &[Step]) -> Vec<Assumption> {
+    let dense = || dense_steps(steps).into_iter();
+    let homogeneous = dense().all(|(_, gate)| gate.homogeneous);
+    let unbiased = dense().all(|(trace, _)| trace.weights.bias == 0.0);
+    let gaussian = dense().all(|(trace, _)| trace.weights.excess == 0.0);
+    let plain = steps.iter().all(|step| matches!(step, Step::Dense { .. }));
+    let exact = homogeneous && unbiased && plain;
     let mut found = vec![Assumption::OneInput];
-    let homogeneous = steps.iter().all(|(_, _, gate)| gate.homogeneous);
-    let plain = steps.iter().all(|(trace, ..)| trace.weights.bias == 0.0);
-    let gaussian = steps.iter().all(|(trace, ..)| trace.weights.excess == 0.0);
-    let exact = homogeneous && plain;
-    found.push(match (exact, gaussian) {
-        (true, true) => Assumption::ExactAtAnyWidth,
-        (true, false) => Assumption::ExactMoments,
-        (false, _) => Assumption::FirstOrder,
+    found.push(match (exact, gaussian, plain) {
+        (true, true, _) => Assumption::ExactAtAnyWidth,
+        (true, false, _) => Assumption::ExactMoments,
+        (false, _, true) => Assumption::FirstOrder,
+        (false, _, false) => Assumption::LeadingOrder,
     });
     if !gaussian && !exact {
         found.push(Assumption::GaussianPreactivations);
     }
-    if !homogeneous {
+    if !(homogeneous && plain) {
         found.push(Assumption::GradientIndependence);
     }
     found
+}
+
+fn dense_steps(steps: &[Step]) -> Vec<(&DenseTrace, &Gate)> {
+    steps
+        .iter()
+        .flat_map(|step| match step {
+            Step::Dense { trace, gate, .. } => vec![(trace, gate)],
+            Step::Residual { branch, .. } => dense_steps(branch),
+            _ => Vec::new(),
+        })
+        .collect()
 }
