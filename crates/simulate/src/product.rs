@@ -19,6 +19,12 @@ pub trait Real:
     fn from_f64(value: f64) -> Self;
     /// Widened to f64.
     fn to_f64(self) -> f64;
+    /// The product, rounded once.
+    #[must_use]
+    fn times(self, other: Self) -> Self;
+    /// The sum, rounded once.
+    #[must_use]
+    fn plus(self, other: Self) -> Self;
 }
 
 mod sealed {
@@ -36,6 +42,12 @@ impl Real for f32 {
     fn to_f64(self) -> f64 {
         f64::from(self)
     }
+    fn times(self, other: Self) -> Self {
+        self * other
+    }
+    fn plus(self, other: Self) -> Self {
+        self + other
+    }
 }
 
 impl Real for f64 {
@@ -46,6 +58,12 @@ impl Real for f64 {
     }
     fn to_f64(self) -> f64 {
         self
+    }
+    fn times(self, other: Self) -> Self {
+        self * other
+    }
+    fn plus(self, other: Self) -> Self {
+        self + other
     }
 }
 

@@ -4,6 +4,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
+use crate::law::normal_mass;
 use crate::{Law, SpecError, WeightShape};
 
 /// Which fan scales the variance.
@@ -378,11 +379,12 @@ impl Initializer {
                     Truncation::Absolute(l, h) if std > 0.0 => ((l - mean) / std, (h - mean) / std),
                     Truncation::Absolute(..) => (-1.0, 1.0),
                 };
-                if a > 3.0 || b < -3.0 || b - a < 1e-3 {
+                let inside = normal_mass(a, b);
+                if !(inside >= 0.01) {
                     return Err(SpecError::domain(
-                        "truncated normal: mass between the cuts, in standard deviations",
-                        b - a,
-                        "at least 0.001 wide and within 3 of the mean",
+                        "truncated normal: probability between the cuts",
+                        inside,
+                        "at least 0.01",
                     ));
                 }
                 if meaning == StdMeaning::AfterTruncation

@@ -271,7 +271,7 @@ fn normal_cdf(x: f64) -> f64 {
 }
 
 /// Phi(b) - Phi(a), from the tail in which both lie.
-fn normal_mass(a: f64, b: f64) -> f64 {
+pub(crate) fn normal_mass(a: f64, b: f64) -> f64 {
     if a > 0.0 { normal_cdf(-a) - normal_cdf(-b) } else { normal_cdf(b) - normal_cdf(a) }
 }
 

@@ -185,6 +185,11 @@ impl WeightShape {
         matches!(self.kind, Kind::Conv | Kind::ConvTransposed)
     }
 
+    /// Whether this is an embedding table, which has one layout only.
+    pub fn is_embedding(&self) -> bool {
+        self.kind == Kind::Embedding
+    }
+
     /// Whether this is a transposed convolution.
     pub fn is_transposed(&self) -> bool {
         self.kind == Kind::ConvTransposed

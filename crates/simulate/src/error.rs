@@ -1,0 +1,47 @@
+use gainstage_spec::SpecError;
+use thiserror::Error;
+
+/// What can keep a network from being measured.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum SimulateError {
+    /// The description does not hold together.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// A statistic that could not be formed.
+    #[error(transparent)]
+    Stats(#[from] gainstage_stats::StatsError),
+    /// A number of the setup outside its domain.
+    #[error("{what} is {value}; it must be {bound}")]
+    Setup {
+        /// The setting.
+        what: &'static str,
+        /// Its value.
+        value: f64,
+        /// The condition it violates.
+        bound: &'static str,
+    },
+    /// Given inputs that do not fit the network.
+    #[error("the inputs hold {found} values; {batch} inputs of width {width} need {needed}")]
+    InputLength {
+        /// Number of values given.
+        found: usize,
+        /// Number of inputs asked for.
+        batch: usize,
+        /// Width of the network's input.
+        width: usize,
+        /// batch * width
+        needed: usize,
+    },
+    /// The weights could not be drawn.
+    #[error("layer {layer}: {reason}")]
+    Weights {
+        /// Index of the dense layer, from 1.
+        layer: usize,
+        /// What the sampler said.
+        reason: String,
+    },
+    /// A kind of layer that this crate does not know.
+    #[error("the simulator does not know this layer: {0}")]
+    UnknownLayer(String),
+}

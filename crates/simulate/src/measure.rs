@@ -1,0 +1,165 @@
+use gainstage_init::Key;
+use gainstage_spec::{Initializer, Network, WeightShape};
+use gainstage_stats::{Histogram, Moments};
+use rayon::prelude::*;
+
+use crate::pass::{Compute, Observer, draw};
+use crate::trace::{Draw, LayerHistograms, LayerMeasured, Measured};
+use crate::{Precision, Setup, SimulateError};
+
+/// Passes inputs forward and error signals backward through `setup.trials` independent draws of the
+/// network's weights.
+///
+/// Trials run in parallel on rayon's current pool; the result is the same for any number of threads.
+/// The error signal injected at the last dense layer's pre-activation is uniform on the sphere of
+/// mean square 1, one direction per input, independent of the weights.
+///
+/// # Errors
+/// [`SimulateError`] for a description or setup that cannot be measured. Overflow, underflow and
+/// dead layers are results ([`Measured::breakdowns`]), not errors.
+pub fn measure(network: &Network, setup: &Setup) -> Result<Measured, SimulateError> {
+    measure_with_progress(network, setup, &|| {})
+}
+
+/// As [`measure`], calling `progress` after every finished trial.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_with_progress(
+    network: &Network,
+    setup: &Setup,
+    progress: &(dyn Fn() + Sync),
+) -> Result<Measured, SimulateError> {
+    setup.check(network)?;
+    match setup.precision {
+        Precision::F64 => run::<f64>(network, setup, progress),
+        Precision::F32 | Precision::Bf16 | Precision::F16 => run::<f32>(network, setup, progress),
+    }
+}
+
+fn run<T: Compute>(
+    network: &Network,
+    setup: &Setup,
+    progress: &(dyn Fn() + Sync),
+) -> Result<Measured, SimulateError> {
+    let shapes = network.shapes()?;
+    let ranges =
+        if setup.histogram_bins > 0 { Some(ranges::<T>(network, &shapes, setup)?) } else { None };
+    let draws: Vec<(Draw, Option<Vec<LayerHistograms>>)> = (0..setup.trials as u32)
+        .into_par_iter()
+        .map(|trial| {
+            let mut histograms = ranges.clone();
+            let draw = match &mut histograms {
+                Some(histograms) => {
+                    draw::<T>(network, &shapes, setup, trial, &mut Fill(histograms))?
+                }
+                None => draw::<T>(network, &shapes, setup, trial, &mut ())?,
+            };
+            progress();
+            Ok((draw, histograms))
+        })
+        .collect::<Result<_, SimulateError>>()?;
+
+    let mut layers: Vec<LayerMeasured> = shapes
+        .iter()
+        .enumerate()
+        .map(|(index, shape)| LayerMeasured {
+            layer: index + 1,
+            fan_in: shape.fans().fan_in(),
+            fan_out: shape.fans().fan_out(),
+            draws: Vec::with_capacity(setup.trials),
+            histograms: None,
+        })
+        .collect();
+    let mut measured =
+        Measured { layers: Vec::new(), breakdowns: Vec::new(), input_gradient: Vec::new() };
+    for (draw, histograms) in draws {
+        for (layer, trace) in layers.iter_mut().zip(draw.layers) {
+            layer.draws.push(trace);
+        }
+        for (layer, of_draw) in layers.iter_mut().zip(histograms.into_iter().flatten()) {
+            match &mut layer.histograms {
+                None => layer.histograms = Some(of_draw),
+                Some(sum) => {
+                    sum.pre_activation.merge(&of_draw.pre_activation)?;
+                    sum.activation.merge(&of_draw.activation)?;
+                    sum.error_signal.merge(&of_draw.error_signal)?;
+                }
+            }
+        }
+        measured.breakdowns.push(draw.breakdowns);
+        measured.input_gradient.push(draw.input_gradient);
+    }
+    measured.layers = layers;
+    Ok(measured)
+}
+
+/// Empty histograms for every layer: four root mean squares of the first draw to either side.
+fn ranges<T: Compute>(
+    network: &Network,
+    shapes: &[WeightShape],
+    setup: &Setup,
+) -> Result<Vec<LayerHistograms>, SimulateError> {
+    let first = draw::<T>(network, shapes, setup, 0, &mut ())?;
+    let histogram = |moments: &Moments| -> Result<Histogram, SimulateError> {
+        let rms = moments.second_moment().sqrt();
+        let half = if rms.is_finite() && rms > 0.0 { 4.0 * rms } else { 1.0 };
+        Ok(Histogram::uniform(-half, half, setup.histogram_bins)?)
+    };
+    first
+        .layers
+        .iter()
+        .map(|layer| {
+            Ok(LayerHistograms {
+                pre_activation: histogram(&layer.pre_activation_moments)?,
+                activation: histogram(&layer.activation_moments)?,
+                error_signal: histogram(&layer.error_signal_moments)?,
+            })
+        })
+        .collect()
+}
+
+struct Fill<'a>(&'a mut [LayerHistograms]);
+
+impl<T: Compute> Observer<T> for Fill<'_> {
+    fn forward(&mut self, layer: usize, z: &[T], h: &[T]) {
+        z.iter().for_each(|v| self.0[layer].pre_activation.push(v.to_f64()));
+        h.iter().for_each(|v| self.0[layer].activation.push(v.to_f64()));
+    }
+
+    fn backward(&mut self, layer: usize, delta: &[T]) {
+        delta.iter().for_each(|v| self.0[layer].error_signal.push(v.to_f64()));
+    }
+}
+
+macro_rules! compute {
+    ($t:ty, $fill:path, $fill_bias:path) => {
+        impl Compute for $t {
+            fn fill(
+                init: &Initializer,
+                shape: &WeightShape,
+                key: Key,
+                out: &mut [Self],
+            ) -> Result<(), String> {
+                $fill(init, shape, gainstage_spec::Layout::OutIn, key, out)
+                    .map_err(|e| e.to_string())
+            }
+
+            fn fill_bias(
+                init: &Initializer,
+                shape: &WeightShape,
+                key: Key,
+                out: &mut [Self],
+            ) -> Result<(), String> {
+                $fill_bias(init, shape, key, out).map_err(|e| e.to_string())
+            }
+
+            fn moments(values: &[Self]) -> Moments {
+                Moments::from(values)
+            }
+        }
+    };
+}
+
+compute!(f32, gainstage_init::fill, gainstage_init::fill_bias);
+compute!(f64, gainstage_init::fill_f64, gainstage_init::fill_bias_f64);

@@ -1,0 +1,432 @@
+//! One weight draw: forward, backward, and what is noted on the way.
+
+use gainstage_init::{Key, Purpose};
+use gainstage_spec::{Dense, Initializer, Inputs, Layer, Network, WeightShape};
+use gainstage_stats::Moments;
+
+use crate::kernel::{self, NormAxis};
+use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw};
+use crate::{InputSource, Matrix, Real, Setup, SimulateError, product};
+
+/// What f32 and f64 do differently.
+pub(crate) trait Compute: Real {
+    fn fill(
+        initializer: &Initializer,
+        shape: &WeightShape,
+        key: Key,
+        out: &mut [Self],
+    ) -> Result<(), String>;
+    fn fill_bias(
+        initializer: &Initializer,
+        shape: &WeightShape,
+        key: Key,
+        out: &mut [Self],
+    ) -> Result<(), String>;
+    fn moments(values: &[Self]) -> Moments;
+}
+
+/// Weights of a draw are kept for the backward pass up to this many bytes, else drawn again.
+const KEPT_WEIGHTS: usize = 128 << 20;
+
+/// A draw in progress: the network, the trial, and the traces by dense layer.
+struct Pass<'a, T> {
+    setup: &'a Setup,
+    trial: u32,
+    batch: usize,
+    shapes: &'a [WeightShape],
+    keep_weights: bool,
+    traces: Vec<Option<LayerDraw>>,
+    breakdowns: [Option<Breakdown>; 2],
+    next_dense: usize,
+    next_dropout: u32,
+    scratch: Vec<T>,
+}
+
+/// What the backward pass needs of a layer.
+enum Saved<'a, T> {
+    Dense { index: usize, dense: &'a Dense, z: Vec<T>, incoming: Vec<f64>, weights: Option<Vec<T>> },
+    Activation { layer: &'a Layer, z: Vec<T> },
+    Dropout { factors: Vec<T> },
+    Norm { axis: NormAxis, normalized: Vec<T>, factors: Vec<f64>, width: usize },
+    Residual { scale: f64, branch: Vec<Saved<'a, T>> },
+}
+
+/// Called with the layer's index, z, phi(z) and, on the way back, delta.
+pub(crate) trait Observer<T> {
+    fn forward(&mut self, layer: usize, z: &[T], h: &[T]);
+    fn backward(&mut self, layer: usize, delta: &[T]);
+}
+
+impl<T> Observer<T> for () {
+    fn forward(&mut self, _: usize, _: &[T], _: &[T]) {}
+    fn backward(&mut self, _: usize, _: &[T]) {}
+}
+
+/// Draws weights and inputs for one trial, runs forward and backward, and notes every layer.
+pub(crate) fn draw<T: Compute>(
+    network: &Network,
+    shapes: &[WeightShape],
+    setup: &Setup,
+    trial: u32,
+    observer: &mut impl Observer<T>,
+) -> Result<Draw, SimulateError> {
+    let weights: usize = shapes.iter().map(WeightShape::elements).sum();
+    let mut pass = Pass {
+        setup,
+        trial,
+        batch: setup.batch,
+        shapes,
+        keep_weights: weights.saturating_mul(size_of::<T>()) <= KEPT_WEIGHTS,
+        traces: vec![None; shapes.len()],
+        breakdowns: [None; 2],
+        next_dense: 0,
+        next_dropout: 0,
+        scratch: Vec::new(),
+    };
+    let mut h = pass.inputs(network.input)?;
+    setup.precision.round(&mut h);
+    let (output, saved) = pass.forward(&network.layers, h, network.input, observer)?;
+    let width = output.len() / pass.batch;
+    let error = sphere_rows(pass.key(Purpose::ErrorSignal, 0), pass.batch, width)?;
+    let gradient = pass.backward(saved, error, observer)?;
+    let input_gradient = Energy::of(&mean_squares(&gradient, pass.batch));
+    // Every dense layer is visited once in each direction.
+    let layers = pass.traces.into_iter().flatten().collect();
+    Ok(Draw { layers, breakdowns: pass.breakdowns.into_iter().flatten().collect(), input_gradient })
+}
+
+impl<T: Compute> Pass<'_, T> {
+    fn key(&self, purpose: Purpose, layer: u32) -> Key {
+        Key::new(self.setup.seed, purpose, self.trial, layer)
+    }
+
+    fn inputs(&self, width: usize) -> Result<Vec<T>, SimulateError> {
+        let key = self.key(Purpose::Inputs, 0);
+        match &self.setup.inputs {
+            InputSource::Given(values) => {
+                Ok(values.iter().map(|&v| T::from_f64(f64::from(v))).collect())
+            }
+            InputSource::Random(Inputs::Gaussian) => gaussian_rows(key, self.batch, width),
+            InputSource::Random(Inputs::Sphere) => sphere_rows(key, self.batch, width),
+            InputSource::Random(Inputs::CorrelatedPairs { correlation }) => {
+                correlated_rows(key, self.batch, width, *correlation)
+            }
+        }
+    }
+
+    fn weights(&self, index: usize, dense: &Dense, out: &mut Vec<T>) -> Result<(), SimulateError> {
+        let shape = &self.shapes[index];
+        out.resize(shape.elements(), T::ZERO);
+        T::fill(&dense.weights, shape, self.key(Purpose::Weights, index as u32), out)
+            .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+        self.setup.precision.round(out);
+        Ok(())
+    }
+
+    /// Returns the layers' output and what their backward pass needs.
+    fn forward<'n>(
+        &mut self,
+        layers: &'n [Layer],
+        mut h: Vec<T>,
+        mut width: usize,
+        observer: &mut impl Observer<T>,
+    ) -> Result<(Vec<T>, Vec<Saved<'n, T>>), SimulateError> {
+        let mut saved = Vec::with_capacity(layers.len());
+        for layer in layers {
+            saved.push(match layer {
+                Layer::Dense(dense) => {
+                    let save = self.dense_forward(dense, &mut h, observer)?;
+                    width = dense.width;
+                    save
+                }
+                Layer::Activation { function } => {
+                    let z = h.clone();
+                    kernel::activate(function, &z, &mut h);
+                    Saved::Activation { layer, z }
+                }
+                Layer::Dropout { keep } => {
+                    let factors = self.dropout_factors(*keep, h.len())?;
+                    h.iter_mut().zip(&factors).for_each(|(h, &f)| *h = h.times(f));
+                    Saved::Dropout { factors }
+                }
+                Layer::BatchNorm { epsilon } => normalize(&mut h, width, NormAxis::Batch, *epsilon),
+                Layer::LayerNorm { epsilon } => normalize(&mut h, width, NormAxis::Units, *epsilon),
+                Layer::RmsNorm { epsilon } => {
+                    normalize(&mut h, width, NormAxis::UnitsUncentred, *epsilon)
+                }
+                Layer::Residual { scale, branch } => {
+                    let (end, branch) = self.forward(branch, h.clone(), width, observer)?;
+                    let factor = T::from_f64(*scale);
+                    h.iter_mut().zip(&end).for_each(|(h, &b)| *h = h.plus(factor.times(b)));
+                    Saved::Residual { scale: *scale, branch }
+                }
+                other => return Err(SimulateError::UnknownLayer(format!("{other:?}"))),
+            });
+            self.setup.precision.round(&mut h);
+        }
+        Ok((h, saved))
+    }
+
+    fn dense_forward<'n>(
+        &mut self,
+        dense: &'n Dense,
+        h: &mut Vec<T>,
+        observer: &mut impl Observer<T>,
+    ) -> Result<Saved<'n, T>, SimulateError> {
+        let index = self.next_dense;
+        self.next_dense += 1;
+        let shape = &self.shapes[index];
+        let incoming = mean_squares(h, self.batch);
+
+        let mut weights = std::mem::take(&mut self.scratch);
+        self.weights(index, dense, &mut weights)?;
+        let mut z = vec![T::ZERO; self.batch * dense.width];
+        product(
+            &mut z,
+            Matrix::new(h, self.batch, shape.inputs()),
+            Matrix::new(&weights, dense.width, shape.inputs()).transposed(),
+        );
+        let weights_alive = weights.iter().any(|&w| w != T::ZERO);
+        let kept = if self.keep_weights {
+            Some(weights)
+        } else {
+            self.scratch = weights;
+            None
+        };
+
+        if dense.bias != Initializer::zeros() {
+            let mut bias = vec![T::ZERO; dense.width];
+            T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
+                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+            for row in z.chunks_exact_mut(dense.width) {
+                row.iter_mut().zip(&bias).for_each(|(z, &b)| *z = z.plus(b));
+            }
+        }
+        self.setup.precision.round(&mut z);
+        h.resize(z.len(), T::ZERO);
+        kernel::activate(&dense.activation, &z, h);
+        self.setup.precision.round(h);
+
+        let squares = mean_squares(&z, self.batch);
+        let alive_before = weights_alive && incoming.iter().any(|&s| s > 0.0);
+        self.note_breakdown(index, false, &z, alive_before);
+        self.traces[index] = Some(LayerDraw {
+            forward: Energy::of(&squares),
+            activation: Energy::of(&mean_squares(h, self.batch)),
+            gradient: Energy::default(),
+            weight_gradient: Energy::default(),
+            pre_activation_moments: T::moments(&z),
+            activation_moments: T::moments(h),
+            error_signal_moments: Moments::default(),
+            cosine: pair_cosine(&z, dense.width, &squares),
+            dead: kernel::dead_share(&dense.activation, &z, self.batch),
+            saturated: kernel::saturated_share(&dense.activation, h),
+        });
+        observer.forward(index, &z, h);
+        Ok(Saved::Dense { index, dense, z, incoming, weights: kept })
+    }
+
+    /// Takes dL/d(output) back through the layers; returns dL/d(their input).
+    ///
+    /// The last dense layer of the network receives the injected signal at its pre-activation, so
+    /// that its error signal has second moment exactly 1 whatever its activation.
+    fn backward(
+        &mut self,
+        saved: Vec<Saved<'_, T>>,
+        mut gradient: Vec<T>,
+        observer: &mut impl Observer<T>,
+    ) -> Result<Vec<T>, SimulateError> {
+        for layer in saved.into_iter().rev() {
+            match layer {
+                Saved::Dense { index, dense, z, incoming, weights } => {
+                    if index + 1 < self.shapes.len() {
+                        kernel::pull_back(&dense.activation, &z, &mut gradient);
+                        self.setup.precision.round(&mut gradient);
+                    }
+                    drop(z);
+                    self.dense_backward(index, dense, &incoming, weights, &mut gradient, observer)?;
+                }
+                Saved::Activation { layer, z } => {
+                    if let Layer::Activation { function } = layer {
+                        kernel::pull_back(function, &z, &mut gradient);
+                    }
+                }
+                Saved::Dropout { factors } => {
+                    gradient.iter_mut().zip(&factors).for_each(|(g, &f)| *g = g.times(f));
+                }
+                Saved::Norm { axis, normalized, factors, width } => {
+                    kernel::normalize_back(&mut gradient, &normalized, &factors, width, axis);
+                }
+                Saved::Residual { scale, branch } => {
+                    let factor = T::from_f64(scale);
+                    let into = gradient.iter().map(|&g| factor.times(g)).collect();
+                    let from_branch = self.backward(branch, into, observer)?;
+                    gradient.iter_mut().zip(&from_branch).for_each(|(g, &b)| *g = g.plus(b));
+                }
+            }
+            self.setup.precision.round(&mut gradient);
+        }
+        Ok(gradient)
+    }
+
+    fn dense_backward(
+        &mut self,
+        index: usize,
+        dense: &Dense,
+        incoming: &[f64],
+        weights: Option<Vec<T>>,
+        gradient: &mut Vec<T>,
+        observer: &mut impl Observer<T>,
+    ) -> Result<(), SimulateError> {
+        let inputs = self.shapes[index].inputs();
+        let squares = mean_squares(gradient, self.batch);
+        let by_weight: Vec<f64> = squares.iter().zip(incoming).map(|(d, h)| d * h).collect();
+        if let Some(trace) = &mut self.traces[index] {
+            trace.gradient = Energy::of(&squares);
+            trace.weight_gradient = Energy::of(&by_weight);
+            trace.error_signal_moments = T::moments(gradient);
+        }
+        observer.backward(index, gradient);
+
+        let weights = match weights {
+            Some(kept) => kept,
+            None => {
+                let mut scratch = std::mem::take(&mut self.scratch);
+                self.weights(index, dense, &mut scratch)?;
+                scratch
+            }
+        };
+        let mut below = vec![T::ZERO; self.batch * inputs];
+        product(
+            &mut below,
+            Matrix::new(gradient, self.batch, dense.width),
+            Matrix::new(&weights, dense.width, inputs),
+        );
+        self.setup.precision.round(&mut below);
+        let alive_before =
+            squares.iter().any(|&s| s > 0.0) && weights.iter().any(|&w| w != T::ZERO);
+        // What arrives below belongs to the next layer down; layer 0 is the input.
+        self.note_breakdown(index.wrapping_sub(1), true, &below, alive_before);
+        self.scratch = weights;
+        *gradient = below;
+        Ok(())
+    }
+
+    fn note_breakdown(&mut self, index: usize, backward: bool, values: &[T], alive_before: bool) {
+        let slot = &mut self.breakdowns[usize::from(backward)];
+        if slot.is_some() {
+            return;
+        }
+        let kind = if values.iter().any(|v| !v.to_f64().is_finite()) {
+            BreakdownKind::Overflow
+        } else if alive_before && values.iter().all(|&v| v == T::ZERO) {
+            BreakdownKind::Underflow
+        } else {
+            return;
+        };
+        *slot = Some(Breakdown { kind, layer: index.wrapping_add(1), backward });
+    }
+
+    fn dropout_factors(&mut self, keep: f64, len: usize) -> Result<Vec<T>, SimulateError> {
+        let key = self.key(Purpose::Dropout, self.next_dropout);
+        self.next_dropout += 1;
+        let mut uniform = vec![0.0f64; len];
+        fill_plain(&Initializer::Uniform { low: 0.0, high: 1.0 }, key, &mut uniform)?;
+        Ok(uniform
+            .iter()
+            .map(|&u| if u < keep { T::from_f64(1.0 / keep) } else { T::ZERO })
+            .collect())
+    }
+}
+
+fn normalize<'n, T: Compute>(
+    h: &mut [T],
+    width: usize,
+    axis: NormAxis,
+    epsilon: f64,
+) -> Saved<'n, T> {
+    let factors = kernel::normalize(h, width, axis, epsilon);
+    Saved::Norm { axis, normalized: h.to_vec(), factors, width }
+}
+
+/// Each input's mean square, in f64.
+fn mean_squares<T: Real>(values: &[T], batch: usize) -> Vec<f64> {
+    let width = values.len() / batch;
+    values.chunks_exact(width).map(|row| sum_of_squares(row) / width as f64).collect()
+}
+
+/// Eight running sums, so that the order is fixed and the loop vectorises.
+fn sum_of_squares<T: Real>(row: &[T]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    let (blocks, rest) = row.as_chunks::<8>();
+    for block in blocks {
+        for (sum, v) in sums.iter_mut().zip(block) {
+            *sum += v.to_f64() * v.to_f64();
+        }
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|v| v.to_f64().powi(2)).sum::<f64>()
+}
+
+fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum()
+}
+
+/// Mean over consecutive pairs of rows of their cosine; pairs with a zero row are left out.
+fn pair_cosine<T: Real>(z: &[T], width: usize, squares: &[f64]) -> Option<f64> {
+    let rows: Vec<&[T]> = z.chunks_exact(width).collect();
+    let cosines: Vec<f64> = rows
+        .chunks_exact(2)
+        .zip(squares.chunks_exact(2))
+        .filter(|(_, s)| s[0] > 0.0 && s[1] > 0.0)
+        .map(|(pair, s)| dot(pair[0], pair[1]) / (width as f64 * (s[0] * s[1]).sqrt()))
+        .collect();
+    (!cosines.is_empty()).then(|| cosines.iter().sum::<f64>() / cosines.len() as f64)
+}
+
+fn fill_plain<T: Compute>(
+    initializer: &Initializer,
+    key: Key,
+    out: &mut [T],
+) -> Result<(), SimulateError> {
+    let shape = WeightShape::dense(1, out.len())?;
+    T::fill(initializer, &shape, key, out)
+        .map_err(|reason| SimulateError::Weights { layer: 0, reason })
+}
+
+fn gaussian_rows<T: Compute>(key: Key, rows: usize, width: usize) -> Result<Vec<T>, SimulateError> {
+    let mut values = vec![T::ZERO; rows * width];
+    fill_plain(&Initializer::normal(1.0), key, &mut values)?;
+    Ok(values)
+}
+
+/// Rows of mean square exactly 1 (up to rounding) in uniform directions.
+fn sphere_rows<T: Compute>(key: Key, rows: usize, width: usize) -> Result<Vec<T>, SimulateError> {
+    let mut values = gaussian_rows::<T>(key, rows, width)?;
+    for row in values.chunks_exact_mut(width) {
+        let factor = (width as f64 / sum_of_squares(row)).sqrt();
+        row.iter_mut().for_each(|v| *v = T::from_f64(v.to_f64() * factor));
+    }
+    Ok(values)
+}
+
+/// Pairs u, c u + sqrt(1 - c^2) v with v the part of a second direction orthogonal to u.
+fn correlated_rows<T: Compute>(
+    key: Key,
+    rows: usize,
+    width: usize,
+    c: f64,
+) -> Result<Vec<T>, SimulateError> {
+    let mut values = sphere_rows::<T>(key, rows, width)?;
+    for pair in values.chunks_exact_mut(2 * width) {
+        let (u, v) = pair.split_at_mut(width);
+        let along = dot(u, v) / width as f64;
+        let mut across: Vec<f64> =
+            u.iter().zip(v.iter()).map(|(u, v)| v.to_f64() - along * u.to_f64()).collect();
+        let factor = (width as f64 / across.iter().map(|a| a * a).sum::<f64>()).sqrt();
+        across.iter_mut().for_each(|a| *a *= factor * (1.0 - c * c).sqrt());
+        for ((v, u), a) in v.iter_mut().zip(u.iter()).zip(&across) {
+            *v = T::from_f64(c * u.to_f64() + a);
+        }
+    }
+    Ok(values)
+}
