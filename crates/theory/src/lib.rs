@@ -7,6 +7,7 @@
 //!
 //! - [`moments`]: Gaussian moments of activations, and the gains that follow from them.
 //! - [`MeanField`]: variance and correlation maps, fixed points, depth scales; [`edge_of_chaos`].
+//! - [`spectrum`]: singular values of the input-output Jacobian; [`jacobian_traces`] at finite width.
 //! - [`predict`]: forward signals, error signals and weight gradients of a described network.
 //!
 //! ```
@@ -41,6 +42,7 @@ mod quadrature;
 mod roots;
 mod saturation;
 mod signal;
+mod spectrum;
 mod steps;
 
 pub use depth_limit::{DepthLimit, Phase};
@@ -52,3 +54,4 @@ pub use mean_field::{FixedPoint, MeanField, VarianceLimit};
 pub use moments::{Moments, critical_gain, gain, moments};
 pub use predict::{Assumption, LayerPrediction, Options, Prediction, predict};
 pub use saturation::saturated_share;
+pub use spectrum::{JacobianTraces, Spectrum, jacobian_traces, spectrum};

@@ -1,5 +1,7 @@
 //! Bands of residual, normalized and masked networks against random ones drawn here.
 
+use std::fmt::Write as _;
+
 use gainstage_spec::{
     Activation, Dense, Initializer, InputStatistics, Layer, Network, WeightShape,
 };
@@ -196,8 +198,9 @@ fn bands_of_whole_networks_hold_one_draw() {
             let mean = logs.iter().sum::<f64>() / DRAWS as f64;
             let variance = logs.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / DRAWS as f64;
             let offset = (mean - band.log_mean) / band.log_variance.sqrt();
-            report += &format!(
-                "{name}, {what}: {:.1}% inside, offset {offset:+.3} std, variance ratio {:.3}\n",
+            let _ = writeln!(
+                report,
+                "{name}, {what}: {:.1}% inside, offset {offset:+.3} std, variance ratio {:.3}",
                 100.0 * share,
                 variance / band.log_variance
             );
