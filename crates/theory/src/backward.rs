@@ -34,7 +34,7 @@ impl Backward {
             let last = at_output && index + 1 == steps.len();
             let mut next_above = None;
             error = match step {
-                Step::Dense { number, trace, activation, gate } => {
+                Step::Dense { number, trace, activation, gate, .. } => {
                     if !last {
                         error = error.through_gate(gate, trace.forward.width);
                     }

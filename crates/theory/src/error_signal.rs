@@ -72,7 +72,10 @@ impl ErrorSignal {
             coupling: self.coupling * gate.slope + gate.derivative_slope,
             concentration: after / (after + n - 1.0),
             zero: 1.0 - (1.0 - self.zero) * (1.0 - gate.dead),
-            alignment: (gate.alignment.0 * self.alignment + gate.alignment.1).clamp(-1.0, n - 1.0),
+            alignment: ((1.0 + gate.alignment.0 * self.alignment + gate.alignment.1)
+                / (1.0 + aligned)
+                - 1.0)
+                .clamp(-1.0, n - 1.0),
             independent: self.independent && gate.homogeneous,
             centred: self.centred,
         }

@@ -64,6 +64,8 @@ pub(crate) struct Gate {
     pub(crate) alignment: (f64, f64),
     /// E phi'^4 / (E phi'^2)^2
     pub(crate) ratio: f64,
+    /// Spread of the forward noise beyond that of Gaussian pre-activations.
+    pub(crate) spread: Cumulants,
     /// Probability that every derivative of the layer is zero.
     pub(crate) dead: f64,
 }
@@ -82,6 +84,7 @@ impl Gate {
             product: 1.0,
             alignment: (1.0, 0.0),
             ratio: 1.0,
+            spread: Cumulants::default(),
             dead: 0.0,
         }
     }
@@ -153,7 +156,7 @@ fn homogeneous(
         ..signal
     };
     let variance = forward.variance + argument.length;
-    (signal, Gate { variance, log: backward, dead, ..gate })
+    (signal, Gate { variance, log: backward, spread, dead, ..gate })
 }
 
 /// A bent activation: given q the units are independent, so that to first order in 1/n the mean of
@@ -205,13 +208,14 @@ fn smooth(
             .shifted(logs(&|m| m.derivative_second_moment).mean),
         derivative_slope,
         alignment: (argument.share * keep, 2.0 * argument.share * derivative_slope),
+        spread,
         ..gate
     };
     (signal, gate)
 }
 
 /// ln of a gamma variable of mean 1 and this variance.
-fn gamma_noise(variance: f64) -> Cumulants {
+pub(crate) fn gamma_noise(variance: f64) -> Cumulants {
     if variance < 1e-14 {
         return Cumulants::default();
     }

@@ -25,6 +25,7 @@
 //! ```
 
 mod backward;
+mod chain;
 mod depth_limit;
 mod edge;
 mod error;

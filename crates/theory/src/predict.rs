@@ -2,10 +2,11 @@ use gainstage_spec::{InputStatistics, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::backward::Backward;
+use crate::chain::{Link, follow};
 use crate::error::{TheoryError, not_negative};
 use crate::error_signal::ErrorSignal;
 use crate::gate::Gate;
-use crate::law::Predicted;
+use crate::law::{Cumulants, Predicted};
 use crate::signal::{DenseTrace, Signal};
 use crate::steps::{Forward, Step};
 
@@ -149,7 +150,36 @@ pub fn predict(
     backward.run(&steps, seed, true);
     let mut layers = backward.layers;
     layers.reverse();
+    follow_chain(&steps, inputs, options, &mut layers);
     Ok(Prediction { layers, level: options.level, assumptions: assumptions(&steps) })
+}
+
+/// Replaces the linear response around typical variances where a plain network has bent activations.
+fn follow_chain(
+    steps: &[Step],
+    inputs: &InputStatistics,
+    options: &Options,
+    layers: &mut [LayerPrediction],
+) {
+    let mut links = Vec::with_capacity(steps.len());
+    for step in steps {
+        let Step::Dense { trace, function, gate, .. } = step else { return };
+        links.push(Link { trace, phi: function, gate });
+    }
+    if links.iter().all(|link| link.gate.homogeneous) {
+        return;
+    }
+    let seed = options.seed_second_moment;
+    let Some(laws) = follow(inputs.second_moment, &links, seed) else { return };
+    for (layer, laws) in layers.iter_mut().zip(laws) {
+        let law = |old: Predicted, (mean, log): (f64, Cumulants)| {
+            Predicted::new(mean, log, old.zero_probability, options.level)
+        };
+        layer.forward = law(layer.forward, laws.forward);
+        layer.activation = law(layer.activation, laws.activation);
+        layer.gradient = law(layer.gradient, laws.gradient);
+        layer.weight_gradient = law(layer.weight_gradient, laws.weight_gradient);
+    }
 }
 
 fn check(inputs: &InputStatistics, options: &Options) -> Result<(), TheoryError> {

@@ -12,7 +12,7 @@ use crate::signal::{DenseTrace, Signal, Weights, affine, log_shift};
 #[allow(clippy::large_enum_variant)] // one per layer of a network
 pub(crate) enum Step {
     /// A dense layer and its own activation.
-    Dense { number: usize, trace: DenseTrace, activation: Signal, gate: Gate },
+    Dense { number: usize, trace: DenseTrace, function: Activation, activation: Signal, gate: Gate },
     /// An activation that stands apart.
     Gate { function: Activation, gate: Gate, width: usize },
     /// Inverted dropout.
@@ -77,7 +77,8 @@ impl Forward {
                 let number = self.dense;
                 let trace = affine(input, Weights::read(number, width, dense)?);
                 let (activation, gate) = activate(&dense.activation, &Argument::of(&trace));
-                (Step::Dense { number, trace, activation, gate }, activation)
+                let function = dense.activation.clone();
+                (Step::Dense { number, trace, function, activation, gate }, activation)
             }
             Layer::Activation { function } => {
                 self.needs_gaussian(input, "an activation that stands apart")?;

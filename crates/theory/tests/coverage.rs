@@ -135,6 +135,7 @@ fn bands_of_one_draw_hold_95_percent_and_those_of_a_wrong_gain_do_not() {
             0.05,
         ),
         (32, 10, "lecun_normal", "selu", 0.0),
+        (64, 6, "he_normal", "gelu", 0.0),
         (
             32,
             8,

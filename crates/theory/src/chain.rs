@@ -1,0 +1,336 @@
+//! The layers of a plain network as a Markov chain in one number, followed as a whole.
+//!
+//! Given x, the logarithm of the variance of a layer's pre-activations, nothing below matters to what
+//! lies above, as far as second moments go. The law of x is carried forward on a grid, and the law of
+//! the error signal given x is carried backward as its first four cumulants at every node. Where the
+//! variance map is bent within the spread of x, as for narrow networks of GELU or SiLU, this replaces
+//! the linear response around the typical variance.
+
+use gainstage_spec::Activation;
+
+use crate::error_signal::ErrorSignal;
+use crate::gate::{Gate, gamma_noise};
+use crate::law::Cumulants;
+use crate::moments::{Moments, at};
+use crate::signal::{DenseTrace, Weights};
+
+/// Half width of a grid in standard deviations of x, and its nodes.
+const REACH: f64 = 7.0;
+const NODES: usize = 113;
+
+/// One dense layer of the chain.
+pub(crate) struct Link<'a> {
+    pub(crate) trace: &'a DenseTrace,
+    pub(crate) phi: &'a Activation,
+    pub(crate) gate: &'a Gate,
+}
+
+/// Laws of one layer: the mean and the cumulants of the logarithm.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkLaws {
+    pub(crate) forward: (f64, Cumulants),
+    pub(crate) activation: (f64, Cumulants),
+    pub(crate) gradient: (f64, Cumulants),
+    pub(crate) weight_gradient: (f64, Cumulants),
+}
+
+/// Nodes of x with their probabilities, the activation's moments and the noise there.
+struct Grid {
+    nodes: Vec<Node>,
+    step: f64,
+}
+
+#[derive(Clone, Copy)]
+struct Node {
+    x: f64,
+    probability: f64,
+    moments: Moments,
+    /// ln of the activations' second moment over its mean given x.
+    forward: Cumulants,
+}
+
+/// What is known of the error signal above a node.
+#[derive(Clone, Copy, Default)]
+struct Above {
+    log: Cumulants,
+    expected: f64,
+    alignment: f64,
+}
+
+/// Follows the chain from an input of this second moment; `None` where a signal is zero.
+pub(crate) fn follow(input: f64, links: &[Link<'_>], seed: f64) -> Option<Vec<LinkLaws>> {
+    let mut grids: Vec<Grid> = Vec::with_capacity(links.len());
+    let mut points = vec![(input.ln(), 1.0)];
+    for link in links {
+        let nominal: Vec<(f64, f64)> =
+            points.iter().map(|&(m, w)| (affine(&link.trace.weights, m), w)).collect();
+        let grid = Grid::new(&nominal, link)?;
+        points = grid.activations();
+        grids.push(grid);
+    }
+    let last = links.last()?;
+    let start = Above { log: Cumulants::constant(seed.ln()), expected: seed, ..Above::default() };
+    let mut above = vec![start; grids.last()?.nodes.len()];
+    let mut constant = ErrorSignal::seed(1.0, last.trace.weights.fan_out);
+    let mut laws = Vec::with_capacity(links.len());
+    for l in (0..links.len()).rev() {
+        if l + 1 < links.len() {
+            constant.free = Cumulants::default();
+            constant = constant.through_weights(links[l + 1].trace);
+            let plain = Gate { log: Cumulants::default(), ..Gate::open() };
+            let quiet = Gate { ratio: links[l].gate.ratio, ..plain };
+            constant = constant.through_gate(&quiet, links[l].trace.weights.fan_out);
+            let (from, to) = (&grids[l + 1], &grids[l]);
+            let factor =
+                links[l + 1].trace.weights.variance * links[l + 1].trace.weights.fan_out as f64;
+            above = to.pull(&links[l], &links[l + 1], from, &above, constant.free, factor);
+        }
+        laws.push(grids[l].laws(&links[l], &above));
+    }
+    laws.reverse();
+    let finite = |(mean, log): (f64, Cumulants)| mean.is_finite() && log.variance.is_finite();
+    laws.iter()
+        .all(|l| finite(l.gradient) && finite(l.forward) && finite(l.weight_gradient))
+        .then_some(laws)
+}
+
+/// ln of the pre-activations' variance from ln of the input's second moment.
+fn affine(weights: &Weights, m: f64) -> f64 {
+    if weights.bias == 0.0 {
+        m + weights.scale().ln()
+    } else {
+        (weights.scale() * m.exp() + weights.bias).ln()
+    }
+}
+
+/// And back.
+fn input_of(weights: &Weights, x: f64) -> f64 {
+    if weights.bias == 0.0 {
+        x - weights.scale().ln()
+    } else {
+        ((x.exp() - weights.bias).max(f64::MIN_POSITIVE) / weights.scale()).ln()
+    }
+}
+
+impl Grid {
+    fn new(points: &[(f64, f64)], link: &Link<'_>) -> Option<Self> {
+        let law = Cumulants::of(points);
+        let std = law.variance.max(0.0).sqrt();
+        if !law.mean.is_finite() || !std.is_finite() {
+            return None;
+        }
+        let single = std < 1e-7;
+        let step = if single { 1.0 } else { 2.0 * REACH * std / (NODES - 1) as f64 };
+        let count = if single { 1 } else { NODES };
+        let low = if single { law.mean } else { law.mean - REACH * std };
+        let nodes = (0..count)
+            .map(|i| low + step * i as f64)
+            .map(|x| {
+                let moments = at(link.phi, x.exp());
+                Node { x, probability: 0.0, moments, forward: noise(link, &moments) }
+            })
+            .collect();
+        let mut grid = Self { nodes, step };
+        let total: f64 = points.iter().map(|p| p.1).sum();
+        for &(x, w) in points {
+            for (i, share) in grid.around(x) {
+                grid.nodes[i].probability += share * w / total;
+            }
+        }
+        Some(grid)
+    }
+
+    /// Nodes around x and the weights of cubic interpolation; spreading a mass with the same weights
+    /// keeps its first three moments.
+    fn around(&self, x: f64) -> [(usize, f64); 4] {
+        let n = self.nodes.len();
+        if n == 1 {
+            return [(0, 1.0), (0, 0.0), (0, 0.0), (0, 0.0)];
+        }
+        let place = ((x - self.nodes[0].x) / self.step).clamp(0.0, (n - 1) as f64);
+        let first = (place.floor() as usize).clamp(1, n - 3) - 1;
+        let t = place - first as f64 - 1.0;
+        let weights = [
+            -t * (t - 1.0) * (t - 2.0) / 6.0,
+            (t + 1.0) * (t - 1.0) * (t - 2.0) / 2.0,
+            -(t + 1.0) * t * (t - 2.0) / 2.0,
+            (t + 1.0) * t * (t - 1.0) / 6.0,
+        ];
+        std::array::from_fn(|k| (first + k, weights[k]))
+    }
+
+    /// ln of the activations' second moment: every node's law as points.
+    fn activations(&self) -> Vec<(f64, f64)> {
+        let mut points = Vec::new();
+        for node in &self.nodes {
+            let law = node.forward.shifted(node.moments.second_moment.ln());
+            let cloud = law.points();
+            let total: f64 = cloud.iter().map(|p| p.1).sum();
+            points.extend(cloud.iter().map(|&(m, w)| (m, w * node.probability / total)));
+        }
+        points
+    }
+
+    /// The error signal at this grid's nodes from that at the nodes of the layer above.
+    fn pull(
+        &self,
+        link: &Link<'_>,
+        next: &Link<'_>,
+        grid: &Grid,
+        above: &[Above],
+        constant: Cumulants,
+        factor: f64,
+    ) -> Vec<Above> {
+        let n = link.trace.weights.fan_out as f64;
+        let log_d = |i: usize| self.nodes[i].moments.derivative_second_moment.ln();
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(i, node)| {
+                let m = &node.moments;
+                let (v, d) = (m.second_moment, m.derivative_second_moment);
+                let cloud = node.forward.shifted(v.ln()).points();
+                let total: f64 = cloud.iter().map(|p| p.1).sum();
+                let reached: Vec<(f64, Above)> = cloud
+                    .iter()
+                    .map(|&(m, w)| (w / total, grid.read(above, affine(&next.trace.weights, m))))
+                    .collect();
+                let average =
+                    |f: &dyn Fn(&Above) -> f64| reached.iter().map(|(w, a)| w * f(a)).sum::<f64>();
+                let mixed = mixture(&reached);
+                // How the error signal above responds to this layer's noise, by regression.
+                let noise = node.forward;
+                let covariance: f64 = cloud
+                    .iter()
+                    .zip(&reached)
+                    .map(|((m, _), (w, a))| {
+                        w * (m - v.ln() - noise.mean) * (a.log.mean - mixed.mean)
+                    })
+                    .sum();
+                let response = if noise.variance > 0.0 { covariance / noise.variance } else { 0.0 };
+                let product = m.square_product / (v * d);
+                let shared = (product - 1.0) / n * response;
+                let upper = average(&|a| a.alignment);
+                let aligned = 1.0 + upper * product / n;
+                let backward = if link.gate.homogeneous {
+                    link.gate.log.shifted(-d.ln())
+                } else {
+                    let ratio = m.derivative_fourth_moment / (d * d);
+                    gamma_noise(3.0 * (ratio - 1.0) / n)
+                };
+                let gain = (aligned.max(0.1) * d).ln();
+                let mut log = mixed.plus(constant).plus(backward).shifted(gain);
+                log.variance += 2.0 * shared;
+                let slope = m.q * m.second_moment_slope / v;
+                let (lower, upper_node) = (i.saturating_sub(1), (i + 1).min(self.nodes.len() - 1));
+                let bend = if self.nodes.len() > 1 {
+                    (log_d(upper_node) - log_d(lower)) / (self.step * (upper_node - lower) as f64)
+                } else {
+                    link.gate.derivative_slope
+                };
+                let share = 1.0 - link.trace.weights.bias / m.q;
+                let alignment = share * (v * slope * slope / (d * m.q) * upper + 2.0 * bend);
+                Above {
+                    log,
+                    expected: factor
+                        * d
+                        * aligned.max(0.1)
+                        * average(&|a| a.expected)
+                        * shared.exp(),
+                    alignment: ((1.0 + alignment) / aligned.max(0.1) - 1.0).clamp(-1.0, n - 1.0),
+                }
+            })
+            .collect()
+    }
+
+    /// Interpolated values at x.
+    fn read(&self, above: &[Above], x: f64) -> Above {
+        let mut found = Above::default();
+        for (i, w) in self.around(x) {
+            let a = &above[i];
+            found.log.mean += w * a.log.mean;
+            found.log.variance += w * a.log.variance;
+            found.log.third += w * a.log.third;
+            found.log.fourth += w * a.log.fourth;
+            found.expected += w * a.expected;
+            found.alignment += w * a.alignment;
+        }
+        found
+    }
+
+    fn laws(&self, link: &Link<'_>, above: &[Above]) -> LinkLaws {
+        let weights = &link.trace.weights;
+        let average = |f: &dyn Fn(usize, &Node) -> f64| {
+            self.nodes.iter().enumerate().map(|(i, n)| n.probability * f(i, n)).sum::<f64>()
+        };
+        let mix = |f: &dyn Fn(usize, &Node) -> Cumulants| {
+            let parts: Vec<(f64, Above)> = self
+                .nodes
+                .iter()
+                .enumerate()
+                .map(|(i, n)| (n.probability, Above { log: f(i, n), ..Above::default() }))
+                .collect();
+            mixture(&parts)
+        };
+        // The pre-activations' own noise about their nominal variance.
+        let own = {
+            let (all, nominal) = (link.trace.forward.log, link.trace.nominal);
+            Cumulants {
+                mean: all.mean - nominal.mean,
+                variance: all.variance - nominal.variance,
+                third: all.third - nominal.third,
+                fourth: all.fourth - nominal.fourth,
+            }
+        };
+        LinkLaws {
+            forward: (average(&|_, n| n.x.exp()), mix(&|_, n| Cumulants::constant(n.x)).plus(own)),
+            activation: (
+                average(&|_, n| n.moments.second_moment),
+                mix(&|_, n| n.forward.shifted(n.moments.second_moment.ln())),
+            ),
+            gradient: (average(&|i, _| above[i].expected), mix(&|i, _| above[i].log)),
+            weight_gradient: (
+                average(&|i, n| above[i].expected * input_of(weights, n.x).exp()),
+                mix(&|i, n| above[i].log.shifted(input_of(weights, n.x))),
+            ),
+        }
+    }
+}
+
+/// ln of the activations' second moment over its mean given the nominal variance.
+fn noise(link: &Link<'_>, m: &Moments) -> Cumulants {
+    if link.gate.homogeneous {
+        // The typical law serves every variance.
+        let trace = link.trace;
+        let length = Cumulants {
+            mean: trace.forward.log.mean - trace.nominal.mean,
+            variance: trace.forward.log.variance - trace.nominal.variance,
+            third: trace.forward.log.third - trace.nominal.third,
+            fourth: trace.forward.log.fourth - trace.nominal.fourth,
+        };
+        let law = length.plus(link.gate.log).plus(link.gate.spread);
+        return law.shifted(-link.gate.derivative.ln());
+    }
+    let n = link.trace.weights.fan_out as f64;
+    let slope = m.q * m.second_moment_slope / m.second_moment;
+    let relative = m.relative_variance() + slope * slope * (n * link.trace.length - 2.0);
+    gamma_noise(relative.max(0.0) / n).plus(link.gate.spread)
+}
+
+/// Cumulants of a mixture of laws given by theirs; the weights sum to 1.
+fn mixture(parts: &[(f64, Above)]) -> Cumulants {
+    let mean: f64 = parts.iter().map(|(w, a)| w * a.log.mean).sum();
+    let (mut second, mut third, mut fourth) = (0.0, 0.0, 0.0);
+    for (w, a) in parts {
+        let (d, c) = (a.log.mean - mean, &a.log);
+        second += w * (c.variance + d * d);
+        third += w * (c.third + 3.0 * c.variance * d + d.powi(3));
+        fourth += w
+            * (c.fourth
+                + 3.0 * c.variance * c.variance
+                + 4.0 * c.third * d
+                + 6.0 * c.variance * d * d
+                + d.powi(4));
+    }
+    Cumulants { mean, variance: second, third, fourth: fourth - 3.0 * second * second }
+}
