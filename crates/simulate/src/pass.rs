@@ -288,13 +288,12 @@ impl<T: Compute> Pass<'_, T> {
         }
         observer.backward(index, gradient);
 
-        let weights = match weights {
-            Some(kept) => kept,
-            None => {
-                let mut scratch = std::mem::take(&mut self.scratch);
-                self.weights(index, dense, &mut scratch)?;
-                scratch
-            }
+        let weights = if let Some(kept) = weights {
+            kept
+        } else {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            self.weights(index, dense, &mut scratch)?;
+            scratch
         };
         let mut below = vec![T::ZERO; self.batch * inputs];
         product(
