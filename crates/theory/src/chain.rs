@@ -11,7 +11,7 @@ use gainstage_spec::Activation;
 use crate::error_signal::ErrorSignal;
 use crate::gate::{Gate, gamma_noise};
 use crate::law::Cumulants;
-use crate::moments::{Moments, at};
+use crate::moments::{Moments, at, shape_at};
 use crate::signal::{DenseTrace, Weights};
 
 /// Half width of a grid in standard deviations of x, and its nodes.
@@ -44,7 +44,11 @@ struct Grid {
 struct Node {
     x: f64,
     probability: f64,
-    moments: Moments,
+    /// E phi^2 and E phi'^2
+    second: f64,
+    derivative: f64,
+    /// For quotients that do not depend on the scale.
+    shape: Moments,
     /// ln of the activations' second moment over its mean given x.
     forward: Cumulants,
 }
@@ -116,7 +120,8 @@ impl Grid {
     fn new(points: &[(f64, f64)], link: &Link<'_>) -> Option<Self> {
         let law = Cumulants::of(points);
         let std = law.variance.max(0.0).sqrt();
-        if !law.mean.is_finite() || !std.is_finite() {
+        // Beyond the range of f64 there is no law to follow.
+        if !law.mean.is_finite() || !((law.mean.abs() + REACH * std) < 690.0) {
             return None;
         }
         let single = std < 1e-7;
@@ -126,8 +131,15 @@ impl Grid {
         let nodes = (0..count)
             .map(|i| low + step * i as f64)
             .map(|x| {
-                let moments = at(link.phi, x.exp());
-                Node { x, probability: 0.0, moments, forward: noise(link, &moments) }
+                let (m, shape) = (at(link.phi, x.exp()), shape_at(link.phi, x.exp()));
+                Node {
+                    x,
+                    probability: 0.0,
+                    second: m.second_moment,
+                    derivative: m.derivative_second_moment,
+                    shape,
+                    forward: noise(link, &shape),
+                }
             })
             .collect();
         let mut grid = Self { nodes, step };
@@ -163,7 +175,7 @@ impl Grid {
     fn activations(&self) -> Vec<(f64, f64)> {
         let mut points = Vec::new();
         for node in &self.nodes {
-            let law = node.forward.shifted(node.moments.second_moment.ln());
+            let law = node.forward.shifted(node.second.ln());
             let cloud = law.points();
             let total: f64 = cloud.iter().map(|p| p.1).sum();
             points.extend(cloud.iter().map(|&(m, w)| (m, w * node.probability / total)));
@@ -182,14 +194,14 @@ impl Grid {
         factor: f64,
     ) -> Vec<Above> {
         let n = link.trace.weights.fan_out as f64;
-        let log_d = |i: usize| self.nodes[i].moments.derivative_second_moment.ln();
+        let log_d = |i: usize| self.nodes[i].derivative.ln();
         self.nodes
             .iter()
             .enumerate()
             .map(|(i, node)| {
-                let m = &node.moments;
+                let m = &node.shape;
                 let (v, d) = (m.second_moment, m.derivative_second_moment);
-                let cloud = node.forward.shifted(v.ln()).points();
+                let cloud = node.forward.shifted(node.second.ln()).points();
                 let total: f64 = cloud.iter().map(|p| p.1).sum();
                 let reached: Vec<(f64, Above)> = cloud
                     .iter()
@@ -204,7 +216,7 @@ impl Grid {
                     .iter()
                     .zip(&reached)
                     .map(|((m, _), (w, a))| {
-                        w * (m - v.ln() - noise.mean) * (a.log.mean - mixed.mean)
+                        w * (m - node.second.ln() - noise.mean) * (a.log.mean - mixed.mean)
                     })
                     .sum();
                 let response = if noise.variance > 0.0 { covariance / noise.variance } else { 0.0 };
@@ -218,7 +230,7 @@ impl Grid {
                     let ratio = m.derivative_fourth_moment / (d * d);
                     gamma_noise(3.0 * (ratio - 1.0) / n)
                 };
-                let gain = (aligned.max(0.1) * d).ln();
+                let gain = (aligned.max(0.1) * node.derivative).ln();
                 let mut log = mixed.plus(constant).plus(backward).shifted(gain);
                 log.variance += 2.0 * shared;
                 let slope = m.q * m.second_moment_slope / v;
@@ -228,12 +240,12 @@ impl Grid {
                 } else {
                     link.gate.derivative_slope
                 };
-                let share = 1.0 - link.trace.weights.bias / m.q;
+                let share = 1.0 - link.trace.weights.bias / node.x.exp();
                 let alignment = share * (v * slope * slope / (d * m.q) * upper + 2.0 * bend);
                 Above {
                     log,
                     expected: factor
-                        * d
+                        * node.derivative
                         * aligned.max(0.1)
                         * average(&|a| a.expected)
                         * shared.exp(),
@@ -284,10 +296,7 @@ impl Grid {
         };
         LinkLaws {
             forward: (average(&|_, n| n.x.exp()), mix(&|_, n| Cumulants::constant(n.x)).plus(own)),
-            activation: (
-                average(&|_, n| n.moments.second_moment),
-                mix(&|_, n| n.forward.shifted(n.moments.second_moment.ln())),
-            ),
+            activation: (average(&|_, n| n.second), mix(&|_, n| n.forward.shifted(n.second.ln()))),
             gradient: (average(&|i, _| above[i].expected), mix(&|i, _| above[i].log)),
             weight_gradient: (
                 average(&|i, n| above[i].expected * input_of(weights, n.x).exp()),

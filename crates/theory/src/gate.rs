@@ -4,7 +4,7 @@ use gainstage_spec::Activation;
 
 use crate::kernel::parting;
 use crate::law::Cumulants;
-use crate::moments::{Moments, at, derivative_tilt};
+use crate::moments::{Moments, at, derivative_tilt, shape_at};
 use crate::noise::{log_gamma, log_gate};
 use crate::signal::{DenseTrace, Signal, log_shift};
 
@@ -96,16 +96,19 @@ pub(crate) fn activate(phi: &Activation, argument: &Argument) -> (Signal, Gate) 
     let n = z.width as f64;
     // The typical variance: the mean belongs to rare draws where laws are wide.
     let q = argument.nominal.mean.exp();
-    let typical = at(phi, q);
+    let typical = shape_at(phi, q);
+    let q = typical.q;
     let (v, d) = (typical.second_moment, typical.derivative_second_moment);
     let ratio = if v > 0.0 { typical.relative_variance() + 1.0 } else { 1.0 };
-    let lifted = ratio * (1.0 + argument.excess / 3.0);
+    // A fourth moment beyond the Gaussian's counts as far as the squares follow z^2.
+    let slope = if v > 0.0 { q * typical.second_moment_slope / v } else { 1.0 };
+    let lifted = ratio * (1.0 + slope * slope * argument.excess / 3.0);
     let product = if v > 0.0 && d > 0.0 { typical.square_product / (v * d) } else { 1.0 };
     let signal = Signal {
         width: z.width,
         gap: if v > 0.0 { (parting(phi, q, z.gap) / v).min(2.0) } else { 0.0 },
         concentration: lifted / (lifted + n - 1.0),
-        mean: typical.mean,
+        mean: at(phi, argument.nominal.mean.exp()).mean,
         gaussian: z.gaussian && *phi == Activation::Linear,
         centred: false,
         ..*z

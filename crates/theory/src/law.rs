@@ -151,8 +151,9 @@ impl Cumulants {
         if std == 0.0 {
             return self.mean;
         }
-        let skew = self.third / std.powi(3);
-        let excess = self.fourth / self.variance.powi(2);
+        // Beyond these, those of ln chi^2 with one degree of freedom and more, the expansion folds over.
+        let skew = (self.third / std.powi(3)).clamp(-2.0, 2.0);
+        let excess = (self.fourth / self.variance.powi(2)).clamp(-1.0, 6.0);
         let standard = z + skew / 6.0 * (z * z - 1.0) + excess / 24.0 * (z * z * z - 3.0 * z)
             - skew * skew / 36.0 * (2.0 * z * z * z - 5.0 * z);
         self.mean + std * standard

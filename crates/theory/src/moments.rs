@@ -198,6 +198,12 @@ pub(crate) fn derivative_tilt(phi: &Activation, q: f64) -> f64 {
     sum
 }
 
+/// [`at`] for quotients that do not depend on the scale of q once it is extreme: kept away from where
+/// fourth powers overflow or vanish.
+pub(crate) fn shape_at(phi: &Activation, q: f64) -> Moments {
+    at(phi, if q > 0.0 { q.clamp(1e-60, 1e60) } else { q })
+}
+
 /// On which scale of z the activation bends.
 pub(crate) fn scale(phi: &Activation) -> f64 {
     match phi {

@@ -68,7 +68,8 @@ pub(crate) fn half_line(unit: f64, kinks: &[f64], mut f: impl FnMut(f64, f64)) {
 
 /// Cuts at `unit` times 1/4, 1/2, 1, 2, ... below `end`.
 pub(crate) fn scale_cuts(unit: f64, end: f64, cuts: &mut Vec<f64>) {
-    let mut cut = 0.25 * unit;
+    // A unit of zero (an infinite variance) has no scale to cut at.
+    let mut cut = if unit > 0.0 { 0.25 * unit } else { end };
     while cut < end {
         cuts.push(cut);
         cut *= 2.0;

@@ -205,12 +205,12 @@ fn nothing_is_not_a_number_at_the_smallest_widths_and_odd_corners() {
         ["he_normal", "he_uniform", "zeros", "pytorch_linear", "orthogonal", "normal(std = 30)"];
     for phi in Activation::all() {
         for weights in gains {
-            for (width, bias) in [(1, 0.0), (2, 0.5), (7, 0.0)] {
+            for (width, bias) in [(1, 0.0), (3, 0.5)] {
                 let weights: Initializer = weights.parse().expect("known");
                 let dense = Dense::new(width, weights.clone(), phi.clone())
                     .with_bias(Initializer::normal(bias));
-                let network = Network::new(width, vec![Layer::Dense(dense); 4]).expect("valid");
-                for second_moment in [0.0, 1e-30, 1.0] {
+                let network = Network::new(width, vec![Layer::Dense(dense); 3]).expect("valid");
+                for second_moment in [0.0, 1e-30] {
                     let inputs =
                         InputStatistics { second_moment, correlation: 0.3, concentration: 1.0 };
                     let prediction =
