@@ -325,7 +325,7 @@ mod tests {
         let (mut good, mut bad) = (0, 0);
         for _ in 0..10_000 {
             let mut mutated = bytes.clone();
-            for _ in 0..1 + next() % 3 {
+            for _ in 0..=next() % 3 {
                 let place = next() % mutated.len();
                 mutated[place] = next() as u8;
             }

@@ -4,8 +4,16 @@ use gainstage_spec::Activation;
 
 use crate::Real;
 
-/// `out = phi(z)`.
-pub(crate) fn activate<T: Real>(phi: &Activation, z: &[T], out: &mut [T]) {
+/// `out = phi(z)`, element by element.
+///
+/// ```
+/// use gainstage_simulate::activate;
+/// use gainstage_spec::Activation;
+/// let mut h = [0.0f32; 3];
+/// activate(&Activation::Relu, &[-1.0, 0.5, f32::INFINITY], &mut h);
+/// assert_eq!(h, [0.0, 0.5, f32::INFINITY]);
+/// ```
+pub fn activate<T: Real>(phi: &Activation, z: &[T], out: &mut [T]) {
     if let Some((negative, positive)) = phi.slopes() {
         let (negative, positive) = (T::from_f64(negative), T::from_f64(positive));
         for (o, &z) in out.iter_mut().zip(z) {
@@ -25,8 +33,8 @@ pub(crate) fn activate<T: Real>(phi: &Activation, z: &[T], out: &mut [T]) {
     }
 }
 
-/// `gradient *= phi'(z)`.
-pub(crate) fn pull_back<T: Real>(phi: &Activation, z: &[T], gradient: &mut [T]) {
+/// `gradient *= phi'(z)`, element by element.
+pub fn pull_back<T: Real>(phi: &Activation, z: &[T], gradient: &mut [T]) {
     if *phi == Activation::Linear {
         return;
     }

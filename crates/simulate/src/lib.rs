@@ -22,6 +22,7 @@ mod tests;
 mod trace;
 
 pub use error::SimulateError;
+pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};
 pub use precision::Precision;
 pub use product::{Matrix, Real, add_product, product};

@@ -1,0 +1,68 @@
+use serde::{Deserialize, Serialize};
+
+/// What training minimises, averaged over samples.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// -ln softmax(z)_label
+    #[default]
+    CrossEntropy,
+    /// sum over classes of (z_k - [k = label])^2 / 2
+    SquaredError,
+}
+
+/// Loss and accuracy over a set of images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of images whose largest output is their class; ties go to the first.
+    pub accuracy: f64,
+}
+
+impl Loss {
+    /// One sample's loss and whether it is classified rightly; `out` becomes dL/dz times `scale`.
+    pub(crate) fn derive(self, out: &mut [f32], label: usize, scale: f32) -> (f64, bool) {
+        let right = largest(out) == label;
+        let loss = self.value(out, label);
+        if self == Self::CrossEntropy {
+            let top = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            out.iter_mut().for_each(|z| *z = (*z - top).exp());
+            let sum: f32 = out.iter().sum();
+            out.iter_mut().for_each(|e| *e /= sum);
+        }
+        out[label] -= 1.0;
+        out.iter_mut().for_each(|d| *d *= scale);
+        (loss, right)
+    }
+
+    /// One sample's loss.
+    pub(crate) fn value(self, out: &[f32], label: usize) -> f64 {
+        match self {
+            Self::CrossEntropy => {
+                let top = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f64 = out.iter().map(|z| f64::from(z - top).exp()).sum();
+                sum.ln() + f64::from(top) - f64::from(out[label])
+            }
+            Self::SquaredError => {
+                let target = |k: usize| f64::from(u8::from(k == label));
+                0.5 * out
+                    .iter()
+                    .enumerate()
+                    .map(|(k, z)| (f64::from(*z) - target(k)).powi(2))
+                    .sum::<f64>()
+            }
+        }
+    }
+}
+
+/// Index of the largest value, the first of equals.
+pub(crate) fn largest(out: &[f32]) -> usize {
+    let mut best = 0;
+    for (k, z) in out.iter().enumerate() {
+        if *z > out[best] {
+            best = k;
+        }
+    }
+    best
+}

@@ -1,0 +1,38 @@
+use gainstage_spec::Network;
+use rayon::prelude::*;
+
+use crate::{Fit, Images, Protocol, TrainError, fit};
+
+/// One model to train.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// What is trained.
+    pub network: Network,
+    /// How.
+    pub protocol: Protocol,
+    /// Root of its streams.
+    pub seed: u64,
+}
+
+/// Trains many models, one a thread, and returns them in the order of the jobs.
+///
+/// `progress` is called with (job, epoch) whenever a model has finished an epoch.
+///
+/// # Errors
+/// The first job's [`TrainError`], if one cannot be trained.
+pub fn fit_many(
+    jobs: &[Job],
+    train: &Images,
+    validation: Option<&Images>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<Vec<Fit>, TrainError> {
+    jobs.par_iter()
+        .enumerate()
+        .with_max_len(1)
+        .map(|(index, job)| {
+            fit(&job.network, train, validation, &job.protocol, job.seed, &|epoch| {
+                progress(index, epoch)
+            })
+        })
+        .collect()
+}
