@@ -1,2 +1,65 @@
-//! The command line.
-fn main() {}
+//! The command line: parse, call, print, exit code. Every subcommand is one file.
+
+mod args;
+mod claims;
+mod completions;
+mod data;
+mod gain;
+mod notebook;
+mod output;
+mod progress;
+mod propagate;
+mod redraw;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+/// Findings are no errors: exit code 1 says that the program ran and saw something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Exit {
+    Clean,
+    Findings,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(Exit::Clean) => ExitCode::SUCCESS,
+        Ok(Exit::Findings) => ExitCode::from(1),
+        // A reader that has seen enough, as in `gainstage claims | head`, is no error.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let Cli { common, verify, command } = cli;
+    if let Some(threads) = common.threads {
+        rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
+    }
+    match command {
+        None => verify::run(&common, &verify),
+        Some(command) => {
+            if verify != args::Verify::default() {
+                anyhow::bail!("--budget, --only and --data belong behind the subcommand: gainstage verify --budget quick");
+            }
+            match command {
+                Command::Verify(args) => verify::run(&common, &args),
+                Command::Notebook(args) => notebook::run(&common, &args),
+                Command::Propagate(args) => propagate::run(&common, &args),
+                Command::Gain(args) => gain::run(&common, &args),
+                Command::Claims(args) => claims::run(&common, &args),
+                Command::Data(args) => data::run(&common, &args),
+                Command::Report(args) => redraw::run(&common, &args),
+                Command::Completions(args) => completions::run(&args),
+            }
+        }
+    }
+}

@@ -62,12 +62,12 @@ fn draw(labels: Vec<u8>, first: u64) -> Split {
 fn draw_digit(label: u8, rng: &mut ChaCha8Rng, image: &mut [u8]) {
     let style = rng.random_range(0..3u32);
     let mut around = |half: f32| rng.random_range(-half..half);
-    let (rotation, shear) = (around(0.24), around(0.28));
-    let (width, height) = (15.5 + around(3.6), 19.5 + around(2.2));
-    let (dx, dy) = (around(1.9), around(1.9));
+    let (rotation, shear) = (around(0.36), around(0.36));
+    let (width, height) = (15.2 + around(4.0), 18.9 + around(3.0));
+    let (dx, dy) = (around(2.3), around(2.3));
     // A smooth displacement field: three waves of different direction and phase.
     let waves: [[f32; 6]; 3] = std::array::from_fn(|_| {
-        [around(7.0), around(7.0), around(3.1), around(3.1), around(0.030), around(0.030)]
+        [around(7.0), around(7.0), around(3.1), around(3.1), around(0.056), around(0.056)]
     });
     let pen = 1.75 + around(0.6);
     let ink = 235.0 + around(20.0);

@@ -1,7 +1,8 @@
+use gainstage_spec::Activation;
 use serde::{Deserialize, Serialize};
 
 use crate::error::TheoryError;
-use crate::kernel::derivative_cross;
+use crate::kernel::{derivative_cross, parting};
 use crate::mean_field::{MeanField, VarianceLimit};
 use crate::moments::{Moments, at};
 use crate::roots::bracketed;
@@ -41,6 +42,41 @@ pub struct DepthLimit {
     pub xi_gradient: f64,
 }
 
+/// E (phi(u) - phi(v))^2 / 2 and its slope, exact or interpolated.
+pub(crate) trait Kernel {
+    /// At variance q.
+    fn at(&self, q: f64) -> impl KernelAt;
+}
+
+/// A kernel at one variance, as a function of the gap 1 - c.
+pub(crate) trait KernelAt {
+    /// E (phi(u) - phi(v))^2 / 2
+    fn parting(&self, gap: f64) -> f64;
+    /// E phi'(u) phi'(v)
+    fn slope(&self, gap: f64) -> f64;
+}
+
+/// By closed form or quadrature.
+pub(crate) struct Exact<'a>(pub(crate) &'a Activation);
+
+impl Kernel for Exact<'_> {
+    fn at(&self, q: f64) -> impl KernelAt {
+        ExactAt(self.0, q)
+    }
+}
+
+struct ExactAt<'a>(&'a Activation, f64);
+
+impl KernelAt for ExactAt<'_> {
+    fn parting(&self, gap: f64) -> f64 {
+        parting(self.0, self.1, gap)
+    }
+
+    fn slope(&self, gap: f64) -> f64 {
+        derivative_cross(self.0, self.1, gap)
+    }
+}
+
 impl MeanField {
     /// The limit of great depth for inputs whose first pre-activations have variance q.
     ///
@@ -62,6 +98,11 @@ impl MeanField {
     /// ```
     pub fn depth_limit(&self, q: f64) -> Result<DepthLimit, TheoryError> {
         let variance = self.variance_limit(q)?;
+        Ok(self.limit_at(variance, &Exact(&self.activation)))
+    }
+
+    /// The limit once the variance's is known.
+    pub(crate) fn limit_at(&self, variance: VarianceLimit, kernel: &impl Kernel) -> DepthLimit {
         // 1e12 stands for the limit of large q; phi's slopes have settled there.
         let (q, slope) = match variance {
             VarianceLimit::Fixed { point } => (point.q, point.slope),
@@ -70,9 +111,10 @@ impl MeanField {
         };
         let m = at(&self.activation, q);
         let next = if variance == VarianceLimit::Diverges { self.map(&m) } else { q };
-        let gap = self.gap_limit(q, next, &m);
+        let at_q = kernel.at(q);
+        let gap = self.gap_limit(q, next, &m, &at_q);
         let c_slope = if next > 0.0 {
-            self.weight_variance * derivative_cross(&self.activation, q, gap) * q / next
+            self.weight_variance * at_q.slope(gap) * q / next
         } else {
             self.weight_variance * m.derivative_second_moment
         };
@@ -93,7 +135,7 @@ impl MeanField {
                 -slope.ln().recip()
             }
         };
-        Ok(DepthLimit {
+        DepthLimit {
             variance,
             chi_1,
             phase,
@@ -102,11 +144,11 @@ impl MeanField {
             xi_q: scale(slope),
             xi_c: scale(c_slope),
             xi_gradient: chi_1.ln().abs().recip(),
-        })
+        }
     }
 
     /// The gap 1 - c* to which the correlation map converges from independent inputs.
-    fn gap_limit(&self, q: f64, next: f64, m: &Moments) -> f64 {
+    fn gap_limit(&self, q: f64, next: f64, m: &Moments, kernel: &impl KernelAt) -> f64 {
         if next == 0.0 || q == 0.0 {
             return 0.0;
         }
@@ -116,7 +158,7 @@ impl MeanField {
             return 0.0;
         }
         // The map of the gap over the gap falls from chi (or infinity) at 0 to at most 1 at gap 1.
-        let growth = |e: f64| self.gap_map(q, next, e) / e - 1.0;
+        let growth = |e: f64| self.joined(next, kernel.parting(e)) / e - 1.0;
         let at_one = growth(1.0);
         if at_one >= -1e-14 {
             return 1.0;

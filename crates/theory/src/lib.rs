@@ -6,7 +6,8 @@
 //! judged against a band of stated coverage.
 //!
 //! - [`moments`]: Gaussian moments of activations, and the gains that follow from them.
-//! - [`MeanField`]: variance and correlation maps, fixed points, depth scales; [`edge_of_chaos`].
+//! - [`MeanField`]: variance and correlation maps, fixed points, depth scales; [`edge_of_chaos`],
+//!   [`phase_diagram`].
 //! - [`spectrum`]: singular values of the input-output Jacobian; [`jacobian_traces`] at finite width.
 //! - [`predict`]: forward signals, error signals and weight gradients of a described network.
 //!
@@ -37,6 +38,7 @@ mod mean_field;
 mod moments;
 mod noise;
 mod parity;
+mod phase_diagram;
 mod polygamma;
 mod predict;
 mod quadrature;
@@ -53,6 +55,7 @@ pub use kernel::{cross_gap, cross_moment};
 pub use law::Predicted;
 pub use mean_field::{FixedPoint, MeanField, VarianceLimit};
 pub use moments::{Moments, critical_gain, gain, moments};
+pub use phase_diagram::phase_diagram;
 pub use predict::{Assumption, LayerPrediction, Options, Prediction, predict};
 pub use saturation::saturated_share;
 pub use spectrum::{JacobianTraces, Spectrum, jacobian_traces, spectrum};

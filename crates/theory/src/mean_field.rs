@@ -123,13 +123,17 @@ impl MeanField {
     }
 
     /// 1 - c' for inputs of variance q, with q' at hand.
-    pub(crate) fn gap_map(&self, q: f64, next: f64, gap: f64) -> f64 {
+    fn gap_map(&self, q: f64, next: f64, gap: f64) -> f64 {
+        self.joined(next, parting(&self.activation, q, gap))
+    }
+
+    /// 1 - c' from E (phi(u) - phi(v))^2 / 2.
+    pub(crate) fn joined(&self, next: f64, parted: f64) -> f64 {
         if next == 0.0 {
             return 0.0;
         }
-        let parted = self.weight_variance * parting(&self.activation, q, gap);
         let masks = (next - self.bias_variance) * (1.0 - self.keep);
-        ((parted + masks) / next).min(2.0)
+        ((self.weight_variance * parted + masks) / next).min(2.0)
     }
 
     fn fixed_point(&self, q: f64) -> FixedPoint {
@@ -154,24 +158,43 @@ impl MeanField {
     /// # Ok::<(), gainstage_theory::TheoryError>(())
     /// ```
     pub fn fixed_points(&self) -> Vec<FixedPoint> {
-        let growth = |x: f64| {
-            let q = x.exp();
-            (self.map(&at(&self.activation, q)) / q).ln()
-        };
+        self.fixed_points_on(&scan(&self.activation))
+    }
+
+    /// [`MeanField::fixed_points`] from E phi^2 on the grid of [`scan`].
+    pub(crate) fn fixed_points_on(&self, scan: &[(f64, f64)]) -> Vec<FixedPoint> {
         if self.activation.slopes().is_some() {
             return self.homogeneous_fixed_point().into_iter().collect();
         }
+        let ratio = |x: f64, second: f64| {
+            let map = self.weight_variance * second / self.keep + self.bias_variance;
+            map.ln() - x
+        };
+        let growth = |x: f64| ratio(x, at(&self.activation, x.exp()).second_moment);
         let mut found = Vec::new();
         if self.bias_variance == 0.0 && self.activation.value(0.0) == 0.0 {
             found.push(self.fixed_point(0.0));
         }
-        let xs: Vec<f64> = (-110..=110).map(|i| 0.25 * f64::from(i)).collect();
-        let values: Vec<f64> = xs.iter().map(|&x| growth(x)).collect();
-        for (x, f) in xs.windows(2).zip(values.windows(2)) {
-            // Tangent or vanishing growth within rounding is no crossing.
-            if (f[0] > 0.0) != (f[1] > 0.0) && f[0].abs().max(f[1].abs()) > 1e-13 {
-                let root = bracketed(x[0], x[1], f[0], f[1], growth);
-                found.push(self.fixed_point(root.exp()));
+        let mut values: Vec<(f64, f64)> = scan.iter().map(|&(x, v)| (x, ratio(x, v))).collect();
+        // Two crossings within one cell: look where the growth comes near zero between its neighbours.
+        for i in 1..scan.len() - 1 {
+            let (before, here, after) = (values[i - 1].1, values[i].1, values[i + 1].1);
+            let same = (before > 0.0) == (here > 0.0) && (here > 0.0) == (after > 0.0);
+            let dip = here.abs() < before.abs().min(after.abs());
+            if same && dip && here.abs() < 0.01 {
+                let turn = nearest_to_zero(scan[i - 1].0, scan[i + 1].0, growth);
+                let value = growth(turn);
+                if (value > 0.0) != (here > 0.0) {
+                    values.push((turn, value));
+                }
+            }
+        }
+        values.sort_by(|a, b| a.0.total_cmp(&b.0));
+        for pair in values.windows(2) {
+            let ((a, fa), (b, fb)) = (pair[0], pair[1]);
+            // Vanishing growth within rounding is no crossing.
+            if (fa > 0.0) != (fb > 0.0) && fa.abs().max(fb.abs()) > 1e-13 {
+                found.push(self.fixed_point(bracketed(a, b, fa, fb, growth).exp()));
             }
         }
         found
@@ -202,7 +225,7 @@ impl MeanField {
         Ok(self.limit_among(&points, q))
     }
 
-    fn limit_among(&self, points: &[FixedPoint], q: f64) -> VarianceLimit {
+    pub(crate) fn limit_among(&self, points: &[FixedPoint], q: f64) -> VarianceLimit {
         let next = self.map(&at(&self.activation, q));
         let near = |p: &&FixedPoint| (p.q - q).abs() <= 1e-12 * q;
         if let Some(point) = points.iter().find(near) {
@@ -217,4 +240,27 @@ impl MeanField {
         };
         target.map_or(VarianceLimit::Diverges, |point| VarianceLimit::Fixed { point: *point })
     }
+}
+
+/// ln q from 1e-12 to 1e12 in steps of a quarter, and E phi^2 there.
+pub(crate) fn scan(activation: &Activation) -> Vec<(f64, f64)> {
+    (-110..=110)
+        .map(|i| 0.25 * f64::from(i))
+        .map(|x| (x, at(activation, x.exp()).second_moment))
+        .collect()
+}
+
+/// Where |f| is smallest between a and b, by golden section.
+fn nearest_to_zero(mut a: f64, mut b: f64, f: impl Fn(f64) -> f64) -> f64 {
+    let ratio = 0.5 * (5f64.sqrt() - 1.0);
+    let sign = f(0.5 * (a + b)).signum();
+    for _ in 0..40 {
+        let (left, right) = (b - ratio * (b - a), a + ratio * (b - a));
+        if sign * f(left) < sign * f(right) {
+            b = right;
+        } else {
+            a = left;
+        }
+    }
+    0.5 * (a + b)
 }

@@ -2,7 +2,7 @@
 
 use gainstage_spec::Activation;
 use gainstage_theory::{
-    MeanField, Phase, VarianceLimit, cross_gap, cross_moment, edge_of_chaos, moments,
+    MeanField, Phase, VarianceLimit, cross_gap, cross_moment, edge_of_chaos, moments, phase_diagram,
 };
 
 fn close(got: f64, expected: f64, tolerance: f64, what: &str) {
@@ -287,4 +287,42 @@ fn parameters_out_of_their_domain_are_refused() {
     assert!(cross_moment(&Activation::Tanh, 1.0, 1.0, 1.1).is_err());
     assert!(cross_gap(&Activation::Tanh, 1.0, -0.1).is_err());
     assert!(tanh(1.0, 0.0).step(-1.0, 0.0).is_err());
+}
+
+#[test]
+fn a_phase_diagram_agrees_with_its_points() {
+    let weights: Vec<f64> = (0..12).map(|i| 0.2 + 0.35 * f64::from(i)).collect();
+    let biases = [0.0, 0.01, 0.3, 1.5];
+    for phi in
+        [Activation::Tanh, Activation::Elu { alpha: 1.0 }, Activation::HardTanh, Activation::Relu]
+    {
+        let rows = phase_diagram(&phi, &weights, &biases, 1.0).expect("valid");
+        for (row, &b) in rows.iter().zip(&biases) {
+            for (cell, &w) in row.iter().zip(&weights) {
+                let exact =
+                    MeanField::new(&phi, w, b).expect("valid").depth_limit(1.0).expect("valid");
+                assert_eq!(cell.variance, exact.variance, "{phi} {w} {b}");
+                assert_eq!(cell.chi_1, exact.chi_1);
+                assert!((cell.c - exact.c).abs() < 1e-8, "{phi} {w} {b}: {} {}", cell.c, exact.c);
+                let slopes = (cell.c_slope - exact.c_slope).abs();
+                assert!(slopes < 1e-7, "{phi} {w} {b}: {cell:?} {exact:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn folds_of_the_variance_map_show_both_fixed_points() {
+    // Just past the fold GELU with bias has a stable and an unstable fixed point close together.
+    let phi = Activation::Gelu;
+    let at = |w: f64| MeanField::new(&phi, w, 0.01).expect("valid").fixed_points();
+    let (mut none, mut two) = (4.0, 2.2);
+    assert!(at(none).is_empty() && at(two).len() == 2);
+    for _ in 0..20 {
+        let middle = 0.5 * (none + two);
+        if at(middle).is_empty() { none = middle } else { two = middle }
+    }
+    let pair = at(two);
+    assert_eq!(pair.len(), 2);
+    assert!(pair[0].is_stable() && !pair[1].is_stable() && pair[1].q / pair[0].q < 1.1, "{pair:?}");
 }

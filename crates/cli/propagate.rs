@@ -1,0 +1,307 @@
+use std::sync::Arc;
+
+use anyhow::Context;
+use gainstage_data::Source;
+use gainstage_report::{Cell, Document, Figure, Section, Table};
+use gainstage_simulate::{Energy, InputSource, LayerDraw, Measured, Precision, Setup, measure_with_progress};
+use gainstage_spec::{Dense, InputStatistics, Inputs, Layer, Network};
+use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test};
+use gainstage_theory::{LayerPrediction, Options, Predicted, Prediction, predict};
+use serde::Serialize;
+
+use crate::args::{Common, Propagate, Storage};
+use crate::{Exit, output, progress};
+
+/// Family-wise false-alarm rate of one run, shared by its layers and signals.
+const FAMILY_RATE: f64 = 0.001;
+
+/// One signal of one layer; the field names are a contract.
+#[derive(Serialize)]
+struct Quantity {
+    /// Typical value over draws: the exponential of the predicted mean logarithm.
+    predicted: f64,
+    predicted_low: f64,
+    predicted_high: f64,
+    /// Geometric mean over draws with its 95% interval.
+    measured: f64,
+    measured_low: f64,
+    measured_high: f64,
+    p_value: Option<f64>,
+    verdict: &'static str,
+}
+
+#[derive(Serialize)]
+struct LayerRow {
+    layer: usize,
+    fan_in: usize,
+    fan_out: usize,
+    forward: Quantity,
+    gradient: Quantity,
+    weight_gradient: Quantity,
+}
+
+#[derive(Serialize)]
+struct Answer {
+    version: u32,
+    method: &'static str,
+    seed: u64,
+    trials: usize,
+    batch: usize,
+    precision: Precision,
+    /// Probability that the predicted band holds one draw of one input.
+    band_level: f64,
+    /// False-alarm rate of the whole run; every layer's test runs at its share.
+    family_false_alarm_rate: f64,
+    assumptions: Vec<String>,
+    layers: Vec<LayerRow>,
+    /// First overflow or underflow of every draw that had one.
+    breakdowns: Vec<BreakdownRow>,
+}
+
+#[derive(Serialize)]
+struct BreakdownRow {
+    trial: usize,
+    #[serde(flatten)]
+    breakdown: gainstage_simulate::Breakdown,
+}
+
+pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
+    let network = network(args)?;
+    let precision = match args.precision {
+        Storage::F64 => Precision::F64,
+        Storage::F32 => Precision::F32,
+        Storage::Bf16 => Precision::Bf16,
+        Storage::F16 => Precision::F16,
+    };
+    let (inputs, statistics) = inputs(common, args, &network)?;
+    let setup = Setup {
+        seed: common.seed,
+        trials: args.trials.get(),
+        batch: args.batch.get(),
+        inputs,
+        precision,
+        histogram_bins: 0,
+    };
+    let options = Options::default();
+    let prediction = predict(&network, &statistics, &options)?;
+    let bar = progress::bar(common, setup.trials as u64, "weight draws");
+    let measured = measure_with_progress(&network, &setup, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+
+    let answer = answer(&setup, &options, &prediction, &measured)?;
+    let findings = answer.layers.iter().any(|l| {
+        [&l.forward, &l.gradient, &l.weight_gradient].iter().any(|q| q.verdict == "differs")
+    }) || !answer.breakdowns.is_empty();
+    let table = table(&answer);
+    let figure = figure(&prediction, &measured);
+    let folder = common.out.join("propagate");
+    document(&network, &answer, table.clone(), figure).write_bundle(&folder)?;
+    gainstage_report::write_json(&folder.join("results.json"), &answer)?;
+    let text = format!(
+        "method {}: {}\n{}report: {}\n",
+        answer.method,
+        answer.assumptions.join("; "),
+        breakdown_sentence(&answer),
+        folder.join("index.html").display()
+    );
+    output::result(common, &answer, &[table], &text)?;
+    Ok(if findings { Exit::Findings } else { Exit::Clean })
+}
+
+fn network(args: &Propagate) -> anyhow::Result<Network> {
+    match &args.network {
+        None => {
+            let dense = Dense::new(args.width.get(), args.init.clone(), args.activation.clone()).with_bias(args.bias.clone());
+            Ok(Network::new(args.width.get(), vec![Layer::Dense(dense); args.depth.get()])?)
+        }
+        Some(path) => {
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+            toml::from_str(&text).with_context(|| format!("{} is no network description", path.display()))
+        }
+    }
+}
+
+/// The batch, and what the prediction needs to know of it.
+fn inputs(common: &Common, args: &Propagate, network: &Network) -> anyhow::Result<(InputSource, InputStatistics)> {
+    let batch = args.batch.get();
+    match args.inputs.as_str() {
+        "sphere" => Ok((InputSource::Random(Inputs::Sphere), InputStatistics::gaussian(network.input))),
+        "gaussian" => Ok((InputSource::Random(Inputs::Gaussian), InputStatistics::gaussian(network.input))),
+        other => {
+            let source: Source = other.parse()?;
+            let data = crate::data::load(common, &source)?;
+            let width = data.train.width * data.train.height;
+            anyhow::ensure!(
+                width == network.input,
+                "the images have {width} pixels and the network takes {}; use --width {width} or a network file",
+                network.input
+            );
+            anyhow::ensure!(batch <= data.train.len(), "--batch is {batch}; the data hold {} images", data.train.len());
+            let rows: Vec<f32> = data.train.pixels[..batch * width].iter().map(|&p| f32::from(p) / 255.0).collect();
+            let statistics = InputStatistics::measure(&rows, width);
+            Ok((InputSource::Given(Arc::from(rows)), statistics))
+        }
+    }
+}
+
+fn answer(setup: &Setup, options: &Options, prediction: &Prediction, measured: &Measured) -> anyhow::Result<Answer> {
+    let tests = 3 * measured.layers.len();
+    let alpha = FAMILY_RATE / tests as f64;
+    let layers = measured
+        .layers
+        .iter()
+        .zip(&prediction.layers)
+        .map(|(layer, predicted)| {
+            let quantity = |p: &Predicted, of: fn(&LayerDraw) -> Energy| {
+                quantity(p, &layer.values(|draw| of(draw).log_mean), alpha)
+            };
+            Ok(LayerRow {
+                layer: layer.layer,
+                fan_in: layer.fan_in,
+                fan_out: layer.fan_out,
+                forward: quantity(&predicted.forward, |d| d.forward)?,
+                gradient: quantity(&predicted.gradient, |d| d.gradient)?,
+                weight_gradient: quantity(&predicted.weight_gradient, |d| d.weight_gradient)?,
+            })
+        })
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let breakdowns = measured
+        .breakdowns
+        .iter()
+        .enumerate()
+        .flat_map(|(trial, list)| list.iter().map(move |&breakdown| BreakdownRow { trial, breakdown }))
+        .collect();
+    Ok(Answer {
+        version: 1,
+        method: "dense",
+        seed: setup.seed,
+        trials: setup.trials,
+        batch: setup.batch,
+        precision: setup.precision,
+        band_level: options.level,
+        family_false_alarm_rate: FAMILY_RATE,
+        assumptions: prediction.assumptions.iter().map(ToString::to_string).collect(),
+        layers,
+        breakdowns,
+    })
+}
+
+/// Tests the mean logarithm over independent draws against the predicted one.
+///
+/// The variance of a batch's mean logarithm is at most that of one input's, which the law gives, so
+/// the larger of the predicted and the sampled variance keeps the false-alarm rate.
+fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Quantity> {
+    let finite: Vec<f64> = logs.iter().copied().filter(|l| l.is_finite()).collect();
+    let base = |measured, low, high, p_value, verdict| Quantity {
+        predicted: predicted.log_mean.exp(),
+        predicted_low: predicted.low,
+        predicted_high: predicted.high,
+        measured,
+        measured_low: low,
+        measured_high: high,
+        p_value,
+        verdict,
+    };
+    if finite.len() < logs.len() {
+        let all_zero = logs.iter().all(|&l| l == f64::NEG_INFINITY);
+        if all_zero && predicted.expected == 0.0 {
+            return Ok(base(0.0, 0.0, 0.0, None, "agrees"));
+        }
+        let share_broken = (logs.len() - finite.len()) as f64 / logs.len() as f64;
+        let explained = share_broken <= 10.0 * predicted.zero_probability;
+        if finite.len() < 2 || !explained {
+            let value = if all_zero { 0.0 } else { f64::NAN };
+            return Ok(base(value, value, value, None, "differs"));
+        }
+    }
+    if finite.len() < 2 {
+        let value = finite.first().map_or(f64::NAN, |l| l.exp());
+        return Ok(base(value, value, value, None, "too few draws"));
+    }
+    let values: Vec<f64> = finite.iter().map(|l| l.exp()).collect();
+    let moments = Moments::from(finite.as_slice());
+    let interval = if values.iter().all(|v| *v > 0.0 && v.is_finite()) {
+        let interval = geometric_mean_interval(&values, Probability::P95)?;
+        (interval.estimate, interval.low, interval.high)
+    } else {
+        (moments.mean().exp(), 0.0, f64::INFINITY)
+    };
+    let variance = predicted.log_variance.max(moments.sample_variance());
+    // The injected error signal has one value in every draw; only rounding is left of it.
+    if variance < 1e-12 {
+        let equal = (moments.mean() - predicted.log_mean).abs() < 1e-5;
+        return Ok(base(interval.0, interval.1, interval.2, None, if equal { "agrees" } else { "differs" }));
+    }
+    let test = mean_test(&moments, predicted.log_mean, variance)?;
+    let verdict = if test.p_value < alpha { "differs" } else { "agrees" };
+    Ok(base(interval.0, interval.1, interval.2, Some(test.p_value), verdict))
+}
+
+fn table(answer: &Answer) -> Table {
+    let columns = [
+        "layer", "fan in", "fan out", "forward predicted", "measured", "", "gradient predicted", "measured", "", "weight gradient predicted",
+        "measured", "",
+    ];
+    let caption = format!(
+        "Typical second moments over {} draws; every test at {:.1e} (family {:.1e})",
+        answer.trials,
+        FAMILY_RATE / (3 * answer.layers.len()) as f64,
+        FAMILY_RATE
+    );
+    let mut table = Table::new("layers", caption, &columns);
+    for row in &answer.layers {
+        let mut cells = vec![Cell::count(row.layer), Cell::count(row.fan_in), Cell::count(row.fan_out)];
+        for quantity in [&row.forward, &row.gradient, &row.weight_gradient] {
+            cells.extend([Cell::number(quantity.predicted), Cell::number(quantity.measured), Cell::text(quantity.verdict)]);
+        }
+        table.push(cells);
+    }
+    table
+}
+
+fn figure(prediction: &Prediction, measured: &Measured) -> Figure {
+    type Pick = (fn(&LayerPrediction) -> &Predicted, fn(&LayerDraw) -> Energy);
+    let panels: [(&str, Pick); 3] = [
+        ("forward: pre-activations", (|l| &l.forward, |d| d.forward)),
+        ("backward: error signals", (|l| &l.gradient, |d| d.gradient)),
+        ("weight gradients", (|l| &l.weight_gradient, |d| d.weight_gradient)),
+    ];
+    gainstage_claims::layer_figure("propagate", "Second moment by layer, predicted and measured", &panels, prediction, measured)
+}
+
+fn document(network: &Network, answer: &Answer, table: Table, figure: Figure) -> Document {
+    let mut document = Document::new(
+        "Signal propagation",
+        format!(
+            "{} dense layers, {} weight draws, {} inputs each, seed {}.",
+            network.dense().count(),
+            answer.trials,
+            answer.batch,
+            answer.seed
+        ),
+    );
+    let mut section = Section::new("propagation", "Predicted and measured, layer by layer");
+    section.figure(figure);
+    section.paragraph(format!("The prediction is {}.", answer.assumptions.join("; ")));
+    section.paragraph(breakdown_sentence(answer));
+    section.table(table);
+    document.sections.push(section);
+    document
+}
+
+fn breakdown_sentence(answer: &Answer) -> String {
+    let Some(first) = answer.breakdowns.first() else { return String::new() };
+    let mut trials: Vec<usize> = answer.breakdowns.iter().map(|b| b.trial).collect();
+    trials.dedup();
+    format!(
+        "{} of {} draws overflowed or underflowed; the first, draw {}, {} in layer {}.\n",
+        trials.len(),
+        answer.trials,
+        first.trial,
+        match first.breakdown.kind {
+            gainstage_simulate::BreakdownKind::Overflow => "overflowed",
+            gainstage_simulate::BreakdownKind::Underflow => "underflowed",
+        },
+        first.breakdown.layer
+    )
+}
