@@ -4,7 +4,7 @@ use gainstage_spec::Activation;
 
 use crate::error::{TheoryError, not_negative};
 use crate::moments::{at, scale};
-use crate::quadrature::{density, panel, scale_cuts};
+use crate::quadrature::{between, scale_cuts};
 
 /// E phi(u) phi(v) for jointly Gaussian u, v with variances `q_a`, `q_b` and this correlation: the
 /// kernel whose iteration maps the correlation of two inputs from layer to layer (Cho & Saul 2009,
@@ -226,7 +226,7 @@ fn pair_average(
         outer.push(kink / std_a);
         let (middle, mut distance) = (kink / (std_b * c), (s / c).abs());
         outer.push(middle);
-        while distance < 2.0 * TAIL {
+        while distance < 2.0 {
             outer.extend([middle - distance, middle + distance]);
             distance *= 2.0;
         }
@@ -252,11 +252,9 @@ fn pair_average(
 }
 
 /// Sums over nodes against the normal density, with these cuts and those of the density.
-fn integrate(cuts: &mut Vec<f64>, mut f: impl FnMut(f64, f64)) {
+fn integrate(cuts: &mut Vec<f64>, f: impl FnMut(f64, f64)) {
     cuts.retain(|cut| cut.abs() < TAIL);
     cuts.extend([-TAIL, -5.0, -3.0, -1.5, 0.0, 1.5, 3.0, 5.0, TAIL]);
     cuts.sort_by(f64::total_cmp);
-    for pair in cuts.windows(2).filter(|pair| pair[1] > pair[0]) {
-        panel(pair[0], pair[1], |t, w| f(t, w * density(t)));
-    }
+    between(cuts, f);
 }

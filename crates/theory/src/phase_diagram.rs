@@ -64,7 +64,7 @@ struct Table<'a> {
     coefficients: Vec<Vec<f64>>,
 }
 
-const ROOTS: usize = 26;
+const ROOTS: usize = 44;
 
 impl<'a> Table<'a> {
     /// Over the variances of the cells where the correlation has to be found.
