@@ -1,0 +1,49 @@
+//! Files that appear whole or not at all.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::ReportError;
+
+/// Writes a text so that readers see the old file or the new one, never a part: it is written beside
+/// the target and renamed. Missing folders are created.
+///
+/// # Errors
+/// [`ReportError::Io`] with the path; the old file, if any, is untouched and nothing is left beside it.
+pub fn write_text(path: &Path, text: &str) -> Result<(), ReportError> {
+    let failed = |error: std::io::Error| ReportError::io("write", path, &error);
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".tmp");
+    #[cfg(unix)]
+    {
+        // Temporary files are private by default; a report is for everybody whom the umask allows.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(folder).map_err(failed)?;
+    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// Writes a value as indented JSON, whole or not at all, as [`write_text`] does.
+///
+/// Numbers that are not finite become `null`, as in all JSON by serde.
+///
+/// # Errors
+/// [`ReportError::Encode`] if the value has no JSON form, [`ReportError::Io`] as for [`write_text`].
+pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), ReportError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(|error| ReportError::Encode {
+        what: path.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    text.push('\n');
+    write_text(path, &text)
+}
