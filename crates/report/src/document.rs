@@ -110,7 +110,7 @@ impl Document {
                 if let Block::Figure(figure) = block {
                     found.push(figure);
                 }
-            })
+            });
         });
         found
     }
@@ -123,7 +123,7 @@ impl Document {
                 if let Block::Table(table) = block {
                     found.push(table);
                 }
-            })
+            });
         });
         found
     }

@@ -5,7 +5,7 @@
 /// ```
 /// use gainstage_report::significant;
 /// assert_eq!(significant(0.49382), "0.4938");
-/// assert_eq!(significant(-1234.5), "−1235");
+/// assert_eq!(significant(-1234.6), "−1235");
 /// assert_eq!(significant(3.14159e-5), "3.142×10⁻⁵");
 /// assert_eq!(significant(f64::INFINITY), "∞");
 /// assert_eq!(significant(f64::NAN), "not a number");

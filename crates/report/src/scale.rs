@@ -138,7 +138,7 @@ pub(crate) fn extent(panel: &Panel) -> (Vec<f64>, Vec<f64>) {
                 points.iter().for_each(|p| {
                     xs.push(p.x);
                     ys.extend([p.low, p.high]);
-                })
+                });
             }
             Mark::Histogram { edges, heights, .. } => {
                 xs.extend(edges);

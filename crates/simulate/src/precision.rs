@@ -51,7 +51,9 @@ impl Precision {
                 .iter_mut()
                 .for_each(|v| *v = T::from_f64(bf16::from_f64(v.to_f64()).to_f64())),
             Self::F16 => {
-                values.iter_mut().for_each(|v| *v = T::from_f64(f16::from_f64(v.to_f64()).to_f64()));
+                values
+                    .iter_mut()
+                    .for_each(|v| *v = T::from_f64(f16::from_f64(v.to_f64()).to_f64()));
             }
         }
     }

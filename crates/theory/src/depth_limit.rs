@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TheoryError;
 use crate::kernel::{derivative_cross, parting};
 use crate::mean_field::{MeanField, VarianceLimit};
-use crate::moments::{Moments, at};
+use crate::moments::{Moments, map_at};
 use crate::roots::bracketed;
 
 /// What happens to nearby inputs and to gradients at the limit variance.
@@ -44,8 +44,8 @@ pub struct DepthLimit {
 
 /// E (phi(u) - phi(v))^2 / 2 and its slope, exact or interpolated.
 pub(crate) trait Kernel {
-    /// At variance q.
-    fn at(&self, q: f64) -> impl KernelAt;
+    /// At the variance of these moments.
+    fn at(&self, m: &Moments) -> impl KernelAt;
 }
 
 /// A kernel at one variance, as a function of the gap 1 - c.
@@ -60,8 +60,8 @@ pub(crate) trait KernelAt {
 pub(crate) struct Exact<'a>(pub(crate) &'a Activation);
 
 impl Kernel for Exact<'_> {
-    fn at(&self, q: f64) -> impl KernelAt {
-        ExactAt(self.0, q)
+    fn at(&self, m: &Moments) -> impl KernelAt {
+        ExactAt(self.0, m.q)
     }
 }
 
@@ -109,9 +109,9 @@ impl MeanField {
             VarianceLimit::Kept { q } => (q, 1.0),
             VarianceLimit::Diverges => (1e12, f64::NAN),
         };
-        let m = at(&self.activation, q);
+        let m = map_at(&self.activation, q);
         let next = if variance == VarianceLimit::Diverges { self.map(&m) } else { q };
-        let at_q = kernel.at(q);
+        let at_q = kernel.at(&m);
         let gap = self.gap_limit(q, next, &m, &at_q);
         let c_slope = if next > 0.0 {
             self.weight_variance * at_q.slope(gap) * q / next

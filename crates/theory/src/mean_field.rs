@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TheoryError, not_negative};
 use crate::kernel::parting;
-use crate::moments::{Moments, at};
+use crate::moments::{Moments, map_at};
 use crate::roots::bracketed;
 
 /// An infinitely wide network of equal layers: activation, weight variance times fan-in, bias variance.
@@ -114,7 +114,7 @@ impl MeanField {
             let bound = "between 0 and 2";
             return Err(TheoryError::Domain { what: "the gap 1 - correlation", value: gap, bound });
         }
-        let next = self.map(&at(&self.activation, q));
+        let next = self.map(&map_at(&self.activation, q));
         Ok((next, self.gap_map(q, next, gap)))
     }
 
@@ -137,7 +137,7 @@ impl MeanField {
     }
 
     fn fixed_point(&self, q: f64) -> FixedPoint {
-        let m = at(&self.activation, q);
+        let m = map_at(&self.activation, q);
         FixedPoint { q, slope: self.weight_variance * m.second_moment_slope / self.keep }
     }
 
@@ -170,7 +170,7 @@ impl MeanField {
             let map = self.weight_variance * second / self.keep + self.bias_variance;
             map.ln() - x
         };
-        let growth = |x: f64| ratio(x, at(&self.activation, x.exp()).second_moment);
+        let growth = |x: f64| ratio(x, map_at(&self.activation, x.exp()).second_moment);
         let mut found = Vec::new();
         if self.bias_variance == 0.0 && self.activation.value(0.0) == 0.0 {
             found.push(self.fixed_point(0.0));
@@ -181,7 +181,10 @@ impl MeanField {
             let (before, here, after) = (values[i - 1].1, values[i].1, values[i + 1].1);
             let same = (before > 0.0) == (here > 0.0) && (here > 0.0) == (after > 0.0);
             let dip = here.abs() < before.abs().min(after.abs());
-            if same && dip && here.abs() < 0.01 {
+            // The turning value of the parabola through the three, in units of their rise.
+            let (rise, bend) = (after - before, before - 2.0 * here + after);
+            let turn = here.signum() * (here - rise * rise / (8.0 * bend));
+            if same && dip && turn < 0.05 * bend.abs() && bend.abs() > 1e-9 {
                 let turn = nearest_to_zero(scan[i - 1].0, scan[i + 1].0, growth);
                 let value = growth(turn);
                 if (value > 0.0) != (here > 0.0) {
@@ -194,15 +197,43 @@ impl MeanField {
             let ((a, fa), (b, fb)) = (pair[0], pair[1]);
             // Vanishing growth within rounding is no crossing.
             if (fa > 0.0) != (fb > 0.0) && fa.abs().max(fb.abs()) > 1e-13 {
-                found.push(self.fixed_point(bracketed(a, b, fa, fb, growth).exp()));
+                found.push(self.refined(a, b, fa, fb));
             }
         }
         found
     }
 
+    /// The fixed point between a and b = ln q, where ln(map / q) changes its sign: Newton's method
+    /// from the secant, or a bracketing one where that leaves the interval.
+    fn refined(&self, a: f64, b: f64, fa: f64, fb: f64) -> FixedPoint {
+        let growth = |x: f64| {
+            let m = map_at(&self.activation, x.exp());
+            let map = self.map(&m);
+            let slope = self.weight_variance * m.second_moment_slope / self.keep;
+            ((map / m.q).ln(), slope * m.q / map - 1.0, FixedPoint { q: m.q, slope })
+        };
+        let mut x = b - fb * (b - a) / (fb - fa);
+        for _ in 0..12 {
+            let (f, derivative, point) = growth(x);
+            let step = f / derivative;
+            if step.abs() < 1e-14 {
+                return point;
+            }
+            x -= step;
+            if !(x > a && x < b) {
+                break;
+            }
+            if step.abs() < 1e-9 {
+                // Quadratic convergence: the next step would be below rounding.
+                return growth(x).2;
+            }
+        }
+        self.fixed_point(bracketed(a, b, fa, fb, |x| growth(x).0).exp())
+    }
+
     /// sigma_b^2 / (1 - sigma_w^2 E phi^2 / q) for activations linear on each side of zero.
     fn homogeneous_fixed_point(&self) -> Option<FixedPoint> {
-        let slope = self.weight_variance * at(&self.activation, 1.0).second_moment / self.keep;
+        let slope = self.weight_variance * map_at(&self.activation, 1.0).second_moment / self.keep;
         if slope < 1.0 {
             Some(FixedPoint { q: self.bias_variance / (1.0 - slope), slope })
         } else if slope > 1.0 && self.bias_variance == 0.0 {
@@ -226,7 +257,7 @@ impl MeanField {
     }
 
     pub(crate) fn limit_among(&self, points: &[FixedPoint], q: f64) -> VarianceLimit {
-        let next = self.map(&at(&self.activation, q));
+        let next = self.map(&map_at(&self.activation, q));
         let near = |p: &&FixedPoint| (p.q - q).abs() <= 1e-12 * q;
         if let Some(point) = points.iter().find(near) {
             return VarianceLimit::Fixed { point: *point };
@@ -246,7 +277,7 @@ impl MeanField {
 pub(crate) fn scan(activation: &Activation) -> Vec<(f64, f64)> {
     (-110..=110)
         .map(|i| 0.25 * f64::from(i))
-        .map(|x| (x, at(activation, x.exp()).second_moment))
+        .map(|x| (x, map_at(activation, x.exp()).second_moment))
         .collect()
 }
 

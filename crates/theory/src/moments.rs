@@ -198,6 +198,17 @@ pub(crate) fn derivative_tilt(phi: &Activation, q: f64) -> f64 {
     sum
 }
 
+/// [`at`] where only E phi^2, its slope and E phi'^2 are read.
+pub(crate) fn map_at(phi: &Activation, q: f64) -> Moments {
+    if matches!(phi, Activation::Erf | Activation::Sin) {
+        let mut moments = Moments { q, ..Moments::default() };
+        closed_forms(phi, q, &mut moments);
+        moments
+    } else {
+        at(phi, q)
+    }
+}
+
 /// [`at`] for quotients that do not depend on the scale of q once it is extreme: kept away from where
 /// fourth powers overflow or vanish.
 pub(crate) fn shape_at(phi: &Activation, q: f64) -> Moments {

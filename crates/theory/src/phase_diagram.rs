@@ -5,7 +5,7 @@ use crate::depth_limit::{DepthLimit, Exact, Kernel, KernelAt};
 use crate::error::{TheoryError, not_negative};
 use crate::kernel::parting;
 use crate::mean_field::{MeanField, VarianceLimit, scan};
-use crate::moments::at;
+use crate::moments::{Moments, map_at};
 
 /// The limit of great depth over a grid: for each bias variance a row over the weight variances, in
 /// the order given, from pre-activations of variance `q` in the first layer.
@@ -56,8 +56,7 @@ pub fn phase_diagram(
 
 /// E (phi(u) - phi(v))^2 / 2 over q gap E phi'^2 by Chebyshev interpolation in ln q and sqrt(gap): it
 /// tends to 1 as the gap closes, and is smooth in the root of the gap even where phi has a kink.
-struct Table<'a> {
-    activation: &'a Activation,
+struct Table {
     middle: f64,
     half: f64,
     /// Row by row of ln q: Chebyshev coefficients in both directions.
@@ -66,16 +65,17 @@ struct Table<'a> {
 
 const ROOTS: usize = 44;
 
-impl<'a> Table<'a> {
+impl Table {
     /// Over the variances of the cells where the correlation has to be found.
     fn covering(
-        activation: &'a Activation,
+        activation: &Activation,
         cells: &[MeanField],
         variances: &[VarianceLimit],
     ) -> Option<Self> {
         let chaotic = cells.iter().zip(variances).filter_map(|(cell, variance)| match variance {
             VarianceLimit::Fixed { point } if point.q > 0.0 => {
-                let chi = cell.weight_variance * at(activation, point.q).derivative_second_moment;
+                let chi =
+                    cell.weight_variance * map_at(activation, point.q).derivative_second_moment;
                 (chi > 1.0).then(|| point.q.ln())
             }
             _ => None,
@@ -92,7 +92,7 @@ impl<'a> Table<'a> {
             .into_par_iter()
             .map(|node| {
                 let q = (middle + half * node).exp();
-                let slope = at(activation, q).derivative_second_moment;
+                let slope = map_at(activation, q).derivative_second_moment;
                 let values: Vec<f64> = nodes(ROOTS)
                     .into_iter()
                     .map(|node| {
@@ -108,18 +108,19 @@ impl<'a> Table<'a> {
             .collect();
         let coefficients =
             (0..count).map(|i| columns.iter().map(|column| column[i]).collect()).collect();
-        Some(Self { activation, middle, half, coefficients })
+        Some(Self { middle, half, coefficients })
     }
 }
 
-impl Kernel for Table<'_> {
-    fn at(&self, q: f64) -> impl KernelAt {
+impl Kernel for Table {
+    fn at(&self, m: &Moments) -> impl KernelAt {
+        let q = m.q;
         let node = ((q.max(f64::MIN_POSITIVE).ln() - self.middle) / self.half).clamp(-1.0, 1.0);
         let polynomials = chebyshev(node, self.coefficients.len());
         let series = (0..ROOTS)
             .map(|j| self.coefficients.iter().zip(&polynomials).map(|(row, p)| row[j] * p).sum())
             .collect();
-        Slice { series, q, slope: at(self.activation, q).derivative_second_moment }
+        Slice { series, q, slope: m.derivative_second_moment }
     }
 }
 

@@ -17,9 +17,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} ({})", data.name, data.source);
     for init in ["zeros", "normal(std = 0.1)", "glorot_uniform", "keras_he_normal"] {
         let initializer: Initializer = init.parse()?;
-        let network = Network::perceptron(&[train.width(), 128, data.classes], &initializer, &Activation::Relu)?;
+        let network = Network::perceptron(
+            &[train.width(), 128, data.classes],
+            &initializer,
+            &Activation::Relu,
+        )?;
         let fit = fit(&network, &train, Some(&validation), &Protocol::notebook(), 1, &|_| ())?;
-        let (scaled, raw) = (fit.model.evaluate(&test, 1.0 / 255.0), fit.model.evaluate(&test, 1.0));
+        let (scaled, raw) =
+            (fit.model.evaluate(&test, 1.0 / 255.0), fit.model.evaluate(&test, 1.0));
         println!(
             "{init:18} {:.3} s/epoch  test {:.4} (loss {:.4})  raw pixels {:.4} (loss {:.3})",
             fit.seconds / 10.0,

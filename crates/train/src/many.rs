@@ -31,7 +31,7 @@ pub fn fit_many(
         .with_max_len(1)
         .map(|(index, job)| {
             fit(&job.network, train, validation, &job.protocol, job.seed, &|epoch| {
-                progress(index, epoch)
+                progress(index, epoch);
             })
         })
         .collect()

@@ -135,13 +135,13 @@ impl Step {
                 all.for_each(|(((w, m), _), &g)| {
                     *m = flush(momentum * *m - rate * g, SMALL_FIRST);
                     *w += *m;
-                })
+                });
             }
             Self::Momentum { rate, momentum, nesterov: true } => {
                 all.for_each(|(((w, m), _), &g)| {
                     *m = flush(momentum * *m - rate * g, SMALL_FIRST);
                     *w += momentum * *m - rate * g;
-                })
+                });
             }
             Self::RmsProp { rate, decay, rest, epsilon } => all.for_each(|(((w, _), v), &g)| {
                 *v = flush(decay * *v + rest * (g * g), SMALL_SECOND);
@@ -152,7 +152,7 @@ impl Step {
                     *m = flush(beta1 * *m + rest1 * g, SMALL_FIRST);
                     *v = flush(beta2 * *v + rest2 * (g * g), SMALL_SECOND);
                     *w = shrink * *w - rate * *m / (v.sqrt() + epsilon);
-                })
+                });
             }
         }
     }

@@ -159,7 +159,8 @@ fn gradients_are_central_differences_of_an_independent_loss() {
 #[test]
 fn optimizers_take_the_textbook_steps() {
     // One parameter, L = w^2/2 by hand: gradients are the parameter itself.
-    let run = |optimizer: Optimizer, textbook: &dyn Fn(u32, f64, f64, &mut [f64; 2]) -> f64| {
+    type Textbook<'a> = &'a dyn Fn(u32, f64, f64, &mut [f64; 2]) -> f64;
+    let run = |optimizer: Optimizer, textbook: Textbook<'_>| {
         let (mut w, mut m, mut v) = ([0.7f32], [0.0f32], [0.0f32]);
         let (mut expected, mut state) = (0.7f64, [0.0f64; 2]);
         for t in 1..=50 {
