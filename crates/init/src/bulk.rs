@@ -1,21 +1,24 @@
-//! f32 draws by index, sixteen counters at a time.
+//! f32 draws by index.
 //!
-//! Value i of a stream depends on the key and on i alone: 64 values come from 16 counters, word w of
-//! counter c at position 16 w + c of its block of 64. Normals are Box-Muller pairs from words (0, 1)
-//! and (2, 3). Logarithm, sine and cosine are polynomials (Chebyshev fits, errors below 1e-8), and
-//! multiplication and addition are never fused: every operation is exactly rounded IEEE arithmetic,
-//! so the bits are the same on every processor and the compiler may use any vector width.
-#![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
+//! 64 values come from 16 counters, word w of counter c at position 16 w + c of its block of 64.
+//! Normals are Box-Muller pairs from words (0, 1) and (2, 3); logarithm, sine and cosine are
+//! polynomials (Chebyshev fits, errors below 1e-8).
 
+use crate::block::{self, Kernel};
 use crate::key::{Key, Kind};
-use crate::philox::{self, LANES};
+use crate::philox::LANES;
 
 /// Values that come from one run of the generator.
 pub(crate) const BLOCK: usize = 4 * LANES;
 
-/// Fills `out` with normal(mean, std) draws number `offset`, `offset + 1`, ... of the key's stream.
+/// Fills `out` with draws number `offset`, `offset + 1`, ... of normal(mean, std) from the key's stream.
 ///
-/// The largest magnitude possible is 6.66 standard deviations (probability 5e-11 lies beyond).
+/// Value i depends on the key and on i alone, bit for bit, on every processor: a large array may be
+/// drawn in pieces, in any order and from any number of threads. Pieces that start at multiples of 64
+/// waste nothing. A stream holds 2^50 values and then repeats.
+///
+/// The resolution is that of f32: the largest possible magnitude is 6.66 standard deviations (2.7e-11
+/// of a normal law lies beyond), and a pair of exact zeros has probability 3e-8.
 ///
 /// ```
 /// use gainstage_init::{Key, Purpose, fill_normal};
@@ -26,103 +29,61 @@ pub(crate) const BLOCK: usize = 4 * LANES;
 /// assert_eq!(whole[70..], tail);
 /// ```
 pub fn fill_normal(key: Key, offset: u64, mean: f32, std: f32, out: &mut [f32]) {
-    fill(key, offset, out, Transform::Normal { mean, std });
+    block::fill(Normal { mean, std }, key, offset, out);
 }
 
-/// Fills `out` with draws number `offset`, ... uniform on the open interval (low, high).
+/// Fills `out` with draws number `offset`, ... uniform between `low` and `high`, by index as
+/// [`fill_normal`].
 ///
-/// There are 2^23 equidistant values, the midpoints of as many cells.
+/// There are 2^23 equidistant values, the midpoints of as many cells; on (0, 1) neither bound occurs.
+/// Elsewhere a value may round to a bound and never beyond it.
 pub fn fill_uniform(key: Key, offset: u64, low: f32, high: f32, out: &mut [f32]) {
-    fill(key, offset, out, Transform::Uniform { low, span: high - low });
+    block::fill(Uniform { low, span: high - low, inner: (low, high) }, key, offset, out);
 }
 
 #[derive(Clone, Copy)]
-enum Transform {
-    Normal { mean: f32, std: f32 },
-    Uniform { low: f32, span: f32 },
+struct Normal {
+    mean: f32,
+    std: f32,
 }
 
-fn fill(key: Key, offset: u64, out: &mut [f32], transform: Transform) {
-    let mut block = offset / BLOCK as u64;
-    let skip = (offset % BLOCK as u64) as usize;
-    let mut out = out;
-    if skip > 0 {
-        let count = out.len().min(BLOCK - skip);
-        let mut whole = [0.0; BLOCK];
-        blocks(key, block, &mut whole, transform);
-        let (head, rest) = out.split_at_mut(count);
-        head.copy_from_slice(&whole[skip..skip + count]);
-        out = rest;
-        block += 1;
-    }
-    let aligned = out.len() - out.len() % BLOCK;
-    let (body, tail) = out.split_at_mut(aligned);
-    blocks(key, block, body, transform);
-    if !tail.is_empty() {
-        let mut whole = [0.0; BLOCK];
-        blocks(key, block + (aligned / BLOCK) as u64, &mut whole, transform);
-        tail.copy_from_slice(&whole[..tail.len()]);
-    }
-}
+impl Kernel<BLOCK> for Normal {
+    type Value = f32;
+    const KIND: Kind = Kind::Bulk;
 
-/// Whole blocks, through the widest instructions that the processor has.
-fn blocks(key: Key, first: u64, out: &mut [f32], transform: Transform) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512dq") {
-            // SAFETY: the features that the function was compiled for were detected just now.
-            return unsafe { blocks_avx512(key, first, out, transform) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: as above.
-            return unsafe { blocks_avx2(key, first, out, transform) };
-        }
-    }
-    blocks_portable(key, first, out, transform);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f,avx512dq,avx512vl,avx512bw")]
-fn blocks_avx512(key: Key, first: u64, out: &mut [f32], transform: Transform) {
-    blocks_portable(key, first, out, transform);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn blocks_avx2(key: Key, first: u64, out: &mut [f32], transform: Transform) {
-    blocks_portable(key, first, out, transform);
-}
-
-#[inline(always)]
-fn blocks_portable(key: Key, first: u64, out: &mut [f32], transform: Transform) {
-    let philox = key.philox();
-    let (chunks, _) = out.as_chunks_mut::<BLOCK>();
-    for (i, chunk) in chunks.iter_mut().enumerate() {
-        let counter = key.counter((first + i as u64) * LANES as u64, Kind::Bulk);
-        let words = philox::words(philox, counter[0], [counter[1], counter[2], counter[3]]);
-        match transform {
-            Transform::Normal { mean, std } => normals(&words, mean, std, chunk),
-            Transform::Uniform { low, span } => uniforms(&words, low, span, chunk),
+    #[inline(always)]
+    fn block(self, words: &[[u32; LANES]; 4], out: &mut [f32; BLOCK]) {
+        for pair in 0..2 {
+            for lane in 0..LANES {
+                let (a, b) = box_muller(words[2 * pair][lane], words[2 * pair + 1][lane]);
+                out[2 * pair * LANES + lane] = self.mean + self.std * a;
+                out[(2 * pair + 1) * LANES + lane] = self.mean + self.std * b;
+            }
         }
     }
 }
 
-#[inline(always)]
-fn uniforms(words: &[[u32; LANES]; 4], low: f32, span: f32, out: &mut [f32; BLOCK]) {
-    for (w, words) in words.iter().enumerate() {
-        for lane in 0..LANES {
-            out[w * LANES + lane] = low + span * unit(words[lane]);
-        }
-    }
+#[derive(Clone, Copy)]
+pub(crate) struct Uniform {
+    pub(crate) low: f32,
+    pub(crate) span: f32,
+    /// Where rounding may not carry a value beyond.
+    pub(crate) inner: (f32, f32),
 }
 
-#[inline(always)]
-fn normals(words: &[[u32; LANES]; 4], mean: f32, std: f32, out: &mut [f32; BLOCK]) {
-    for pair in 0..2 {
-        for lane in 0..LANES {
-            let (a, b) = box_muller(words[2 * pair][lane], words[2 * pair + 1][lane]);
-            out[2 * pair * LANES + lane] = mean + std * a;
-            out[(2 * pair + 1) * LANES + lane] = mean + std * b;
+impl Kernel<BLOCK> for Uniform {
+    type Value = f32;
+    const KIND: Kind = Kind::Bulk;
+
+    #[inline(always)]
+    fn block(self, words: &[[u32; LANES]; 4], out: &mut [f32; BLOCK]) {
+        let (least, most) = self.inner;
+        for (w, words) in words.iter().enumerate() {
+            for lane in 0..LANES {
+                let x = self.low + self.span * unit(words[lane]);
+                let x = if x < least { least } else { x };
+                out[w * LANES + lane] = if x > most { most } else { x };
+            }
         }
     }
 }
@@ -198,22 +159,9 @@ mod tests {
 
     #[test]
     fn every_instruction_set_gives_the_same_bits() {
-        let mut dispatched = vec![0.0f32; 64 * 1000];
-        let mut portable = dispatched.clone();
-        for transform in
-            [Transform::Normal { mean: 0.1, std: 2.0 }, Transform::Uniform { low: -0.3, span: 0.7 }]
-        {
-            blocks(key(0), 5, &mut dispatched, transform);
-            blocks_portable(key(0), 5, &mut portable, transform);
-            assert!(dispatched.iter().zip(&portable).all(|(a, b)| a.to_bits() == b.to_bits()));
-            #[cfg(target_arch = "x86_64")]
-            if is_x86_feature_detected!("avx2") {
-                let mut avx2 = vec![0.0f32; portable.len()];
-                // SAFETY: detected in the line above.
-                unsafe { blocks_avx2(key(0), 5, &mut avx2, transform) };
-                assert_eq!(avx2, portable);
-            }
-        }
+        let uniform = Uniform { low: -0.3, span: 0.7, inner: (-0.3, 0.4) };
+        block::assert_same_bits_everywhere(Normal { mean: 0.1, std: 2.0 }, |v| v.to_bits().into());
+        block::assert_same_bits_everywhere(uniform, |v| v.to_bits().into());
     }
 
     #[test]

@@ -1,49 +1,39 @@
-use gainstage_spec::{Initializer, Law, Layout, SpecError, WeightShape};
-use rand::RngExt;
-use rand_distr::Distribution;
-use thiserror::Error;
+use gainstage_spec::{Initializer, Law, Layout, WeightShape};
 
-use crate::bulk::{self, box_muller};
+use crate::InitError;
+use crate::draw::{Scalar, draw, inner_support};
 use crate::key::Key;
-use crate::orthogonal::haar;
-use crate::sampler::Sampler;
-
-/// What can keep an array from being filled.
-#[derive(Clone, Debug, Error, PartialEq)]
-#[non_exhaustive]
-pub enum InitError {
-    /// The initializer, or the initializer for this shape, is not defined.
-    #[error(transparent)]
-    Spec(#[from] SpecError),
-    /// The array has another size than the shape.
-    #[error(
-        "the array holds {found} values, the shape {shape} has {needed}; give it exactly as many"
-    )]
-    Length {
-        /// Values in the array.
-        found: usize,
-        /// Values of the shape.
-        needed: usize,
-        /// The shape.
-        shape: String,
-    },
-    /// An initializer whose entries depend on each other, asked for a bias.
-    #[error(
-        "{0} is no initializer for a bias; use zeros, constant, normal, uniform or a scaled rule"
-    )]
-    Bias(String),
-}
+use crate::structured::Places;
 
 /// Fills a weight array.
 ///
 /// `out` holds [`WeightShape::elements`] values in the order of `layout`. The same key gives the same
-/// weights in both layouts, only stored in another order, and the same bits on every processor but
-/// for [`Initializer::Orthogonal`] and [`Initializer::DeltaOrthogonal`], whose decomposition may
-/// round differently. A truncated normal is drawn again, from a stream of its own per element, until
-/// it falls between its cuts.
+/// weights in both layouts, only stored in another order.
+///
+/// # Draws
+/// Independent entries come by index, as from [`crate::fill_block`]: the same bits on every processor.
+/// A truncated normal that falls outside its cuts is drawn again from numbers that belong to its index
+/// alone. Bounds are never crossed by rounding; constants are rounded to the nearest f32. Orthogonal
+/// matrices are exactly Haar-distributed, computed in f64 by matrix products that may differ in the
+/// last bits between processors. For kernels of even size, dirac and delta-orthogonal take tap
+/// (size - 1) / 2 as the centre, as JAX does; PyTorch's `dirac_` takes size / 2.
 ///
 /// # Errors
-/// [`InitError`] if the array has the wrong size or the initializer is not defined for the shape.
+/// [`InitError`] if the array has the wrong size, the initializer is not defined for the shape, or
+/// f32 cannot hold its law.
+///
+/// # Example
+/// ```
+/// use gainstage_init::{Key, Purpose, fill};
+/// use gainstage_spec::{Initializer, Layout, WeightShape};
+/// let shape = WeightShape::dense(64, 10)?;
+/// let mut w = vec![0.0f32; shape.elements()];
+/// let key = Key::new(0, Purpose::Weights, 0, 0);
+/// fill(&"orthogonal(gain = 2)".parse::<Initializer>()?, &shape, Layout::OutIn, key, &mut w)?;
+/// let dot = |i: usize, j: usize| -> f32 { (0..64).map(|k| w[i * 64 + k] * w[j * 64 + k]).sum() };
+/// assert!((dot(3, 3) - 4.0).abs() < 1e-5 && dot(3, 4).abs() < 1e-5);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn fill(
     initializer: &Initializer,
     shape: &WeightShape,
@@ -51,15 +41,7 @@ pub fn fill(
     key: Key,
     out: &mut [f32],
 ) -> Result<(), InitError> {
-    let law = checked_law(initializer, shape, out.len())?;
-    if is_independent(initializer) {
-        draw_f32(&law, key, out);
-    } else {
-        let values = structured(initializer, shape, &law, key);
-        out.iter_mut().zip(values).for_each(|(o, v)| *o = v as f32);
-    }
-    store(shape, layout, out);
-    Ok(())
+    fill_any(initializer, shape, layout, key, out)
 }
 
 /// As [`fill`], in f64. The draws are other ones than those of [`fill`].
@@ -73,23 +55,16 @@ pub fn fill_f64(
     key: Key,
     out: &mut [f64],
 ) -> Result<(), InitError> {
-    let law = checked_law(initializer, shape, out.len())?;
-    if is_independent(initializer) {
-        let mut stream = key.stream();
-        out.iter_mut().for_each(|o| *o = Sampler(&law).sample(&mut stream));
-    } else {
-        out.copy_from_slice(&structured(initializer, shape, &law, key));
-    }
-    store(shape, layout, out);
-    Ok(())
+    fill_any(initializer, shape, layout, key, out)
 }
 
 /// Fills the biases of a layer whose weights have this shape; fan rules take the weights' fans, as
-/// PyTorch's default does.
+/// PyTorch's default does. Any number of biases may be drawn.
 ///
 /// # Errors
-/// [`InitError::Bias`] for an initializer whose entries depend on each other.
+/// [`InitError::Bias`] for an initializer whose entries depend on each other, otherwise as [`fill`].
 ///
+/// # Example
 /// ```
 /// use gainstage_init::{Key, Purpose, fill_bias};
 /// use gainstage_spec::{Initializer, WeightShape};
@@ -105,9 +80,7 @@ pub fn fill_bias(
     key: Key,
     out: &mut [f32],
 ) -> Result<(), InitError> {
-    let law = bias_law(initializer, shape)?;
-    draw_f32(&law, key, out);
-    Ok(())
+    draw(&bias_law(initializer, shape)?, key, 0, out)
 }
 
 /// As [`fill_bias`], in f64.
@@ -120,143 +93,53 @@ pub fn fill_bias_f64(
     key: Key,
     out: &mut [f64],
 ) -> Result<(), InitError> {
-    let law = bias_law(initializer, shape)?;
-    let mut stream = key.stream();
-    out.iter_mut().for_each(|o| *o = Sampler(&law).sample(&mut stream));
+    draw(&bias_law(initializer, shape)?, key, 0, out)
+}
+
+fn fill_any<S: Scalar>(
+    initializer: &Initializer,
+    shape: &WeightShape,
+    layout: Layout,
+    key: Key,
+    out: &mut [S],
+) -> Result<(), InitError> {
+    if out.len() != shape.elements() {
+        return Err(InitError::Length {
+            found: out.len(),
+            needed: shape.elements(),
+            shape: shape.to_string(),
+        });
+    }
+    let law = initializer.law(shape)?;
+    inner_support::<S>(&law)?;
+    let places = Places(shape);
+    match *initializer {
+        Initializer::Identity { gain } => places.identity(gain, out),
+        Initializer::Orthogonal { gain } => places.orthogonal(gain, key, out),
+        Initializer::Sparse { sparsity, std } => {
+            draw(&Initializer::normal(std).law(shape)?, key, 0, out)?;
+            places.sparsify((sparsity * shape.outputs() as f64).ceil() as usize, key, out);
+        }
+        Initializer::Dirac { gain } => places.dirac(gain, out),
+        Initializer::DeltaOrthogonal { gain } => places.delta_orthogonal(gain, key, out),
+        _ => draw(&law, key, 0, out)?,
+    }
+    store(shape, layout, out);
     Ok(())
 }
 
-fn checked_law(
-    initializer: &Initializer,
-    shape: &WeightShape,
-    found: usize,
-) -> Result<Law, InitError> {
-    let needed = shape.elements();
-    if found != needed {
-        return Err(InitError::Length { found, needed, shape: shape.to_string() });
-    }
-    Ok(initializer.law(shape)?)
-}
-
 fn bias_law(initializer: &Initializer, shape: &WeightShape) -> Result<Law, InitError> {
-    if !is_independent(initializer) {
-        return Err(InitError::Bias(initializer.to_string()));
-    }
-    Ok(initializer.law(shape)?)
-}
-
-/// Whether the entries are independent draws from one law.
-fn is_independent(initializer: &Initializer) -> bool {
-    !matches!(
+    if matches!(
         initializer,
         Initializer::Identity { .. }
             | Initializer::Orthogonal { .. }
             | Initializer::Sparse { .. }
             | Initializer::Dirac { .. }
             | Initializer::DeltaOrthogonal { .. }
-    )
-}
-
-/// Independent draws, each from its own index of the key's stream.
-fn draw_f32(law: &Law, key: Key, out: &mut [f32]) {
-    match law {
-        Law::Point { value } => out.fill(*value as f32),
-        Law::Normal { mean, std } => bulk::fill_normal(key, 0, *mean as f32, *std as f32, out),
-        Law::Uniform { low, high } => {
-            bulk::fill_uniform(key, 0, *low as f32, *high as f32, out);
-            // Rounding of the bounds to f32 must not leave the declared support.
-            let (inner_low, inner_high) = (round_up(*low), round_down(*high));
-            out.iter_mut().for_each(|o| *o = o.clamp(inner_low, inner_high));
-        }
-        Law::TruncatedNormal { mean, sigma, low, high } => {
-            let (mean, sigma) = (*mean as f32, *sigma as f32);
-            bulk::fill_normal(key, 0, mean, sigma, out);
-            let inside = |x: f32| (*low..=*high).contains(&f64::from(x));
-            for (index, value) in out.iter_mut().enumerate().filter(|(_, v)| !inside(**v)) {
-                let mut stream = key.redraw(index as u64);
-                while !inside(*value) {
-                    let (a, b) = box_muller(stream.random(), stream.random());
-                    *value = mean + sigma * a;
-                    if !inside(*value) {
-                        *value = mean + sigma * b;
-                    }
-                }
-            }
-        }
-        // No independent initializer declares these; a caller of ours who did would still get the law.
-        other => {
-            let mut stream = key.stream();
-            out.iter_mut().for_each(|o| *o = Sampler(other).sample(&mut stream) as f32);
-        }
+    ) {
+        return Err(InitError::Bias(initializer.to_string()));
     }
-}
-
-/// Arrays whose entries depend on each other, in the order of [`Layout::OutIn`].
-fn structured(initializer: &Initializer, shape: &WeightShape, law: &Law, key: Key) -> Vec<f64> {
-    let mut out = vec![0.0; shape.elements()];
-    let rows = shape.outputs();
-    let mut stream = key.stream();
-    match *initializer {
-        Initializer::Identity { gain } => {
-            let cols = shape.elements() / rows;
-            (0..rows.min(cols)).for_each(|i| out[i * cols + i] = gain);
-        }
-        Initializer::Orthogonal { gain } => {
-            out = haar(rows, shape.elements() / rows, &mut stream);
-            out.iter_mut().for_each(|v| *v *= gain);
-        }
-        Initializer::Sparse { sparsity, .. } => {
-            let cols = shape.elements() / rows;
-            let zeros = (sparsity * rows as f64).ceil() as usize;
-            let nonzero = match law {
-                Law::ZeroInflated { other, .. } => other,
-                other => other,
-            };
-            let mut order: Vec<usize> = (0..rows).collect();
-            for col in 0..cols {
-                // The first `zeros` places of a partial Fisher-Yates shuffle.
-                for i in 0..zeros {
-                    order.swap(i, stream.random_range(i..rows));
-                }
-                for &row in &order[zeros..] {
-                    out[row * cols + col] = Sampler(nonzero).sample(&mut stream);
-                }
-            }
-        }
-        Initializer::Dirac { gain } => {
-            let (inputs, outputs) = (shape.inputs() / shape.groups(), rows / shape.groups());
-            for group in 0..shape.groups() {
-                for channel in 0..inputs.min(outputs) {
-                    let place =
-                        tap(shape, group * outputs + channel, channel, group * inputs + channel);
-                    out[place] = gain;
-                }
-            }
-        }
-        Initializer::DeltaOrthogonal { gain } => {
-            let inputs = shape.inputs();
-            let q = haar(rows, inputs, &mut stream);
-            for row in 0..rows {
-                for col in 0..inputs {
-                    let place = tap(shape, row, col, col);
-                    out[place] = gain * q[row * inputs + col];
-                }
-            }
-        }
-        _ => {}
-    }
-    out
-}
-
-/// Index of the kernel's central tap from input `inside` (of its group) or `input` (of all) to `output`.
-fn tap(shape: &WeightShape, output: usize, inside: usize, input: usize) -> usize {
-    let centre = shape.kernel().iter().fold(0, |index, &size| index * size + (size - 1) / 2);
-    let (major, minor, width) = if shape.is_transposed() {
-        (input, output % (shape.outputs() / shape.groups()), shape.outputs() / shape.groups())
-    } else {
-        (output, inside, shape.inputs() / shape.groups())
-    };
-    (major * width + minor) * shape.field() + centre
+    Ok(initializer.law(shape)?)
 }
 
 /// From `[a, b, kernel...]` to `[kernel..., b, a]` where the layout asks for it.
@@ -274,15 +157,4 @@ fn store<T: Copy>(shape: &WeightShape, layout: Layout, out: &mut [T]) {
             }
         }
     }
-}
-
-/// The smallest f32 not below `x`.
-fn round_up(x: f64) -> f32 {
-    let nearest = x as f32;
-    if f64::from(nearest) < x { nearest.next_up() } else { nearest }
-}
-
-/// The largest f32 not above `x`.
-fn round_down(x: f64) -> f32 {
-    -round_up(-x)
 }

@@ -45,8 +45,14 @@ pub(crate) enum Kind {
     Bulk = 0,
     /// Values drawn one after another.
     Sequential = 1,
-    /// Further draws for an index whose first draw was rejected.
+    /// Four more words for an index whose first draw was rejected.
     Redraw = 2,
+    /// The seed of as many as it takes, for an index that was rejected again.
+    RedrawStream = 3,
+    /// The seed of a generator for one index, for laws that take many words a value.
+    Element = 4,
+    /// f64 values addressed by index.
+    Bulk64 = 5,
 }
 
 impl Key {
@@ -80,9 +86,15 @@ impl Key {
         }
     }
 
-    /// The generator of further draws for one index.
-    pub(crate) fn redraw(self, index: u64) -> Stream {
-        let seeds = philox::block(self.philox(), self.counter(index, Kind::Redraw));
+    /// Words for two more pairs of draws for one index.
+    pub(crate) fn redraw(self, index: u64) -> [u32; 4] {
+        philox::block(self.philox(), self.counter(index, Kind::Redraw))
+    }
+
+    /// A generator that belongs to one index. Its key and half its counter are random words, so that
+    /// it meets another stream by a coincidence of 128 bits only.
+    pub(crate) fn derived(self, kind: Kind, index: u64) -> Stream {
+        let seeds = philox::block(self.philox(), self.counter(index, kind));
         Stream {
             key: [seeds[0], seeds[1]],
             counter: [0, 0, seeds[2], seeds[3]],
@@ -112,16 +124,21 @@ pub struct Stream {
 }
 
 impl Stream {
+    /// The four words of the next counter.
+    pub(crate) fn block(&mut self) -> [u32; 4] {
+        let words = philox::block(self.key, self.counter);
+        let (low, carry) = self.counter[0].overflowing_add(1);
+        self.counter[0] = low;
+        // The 16 high bits of the counter's number; a stream repeats after 2^48 counters.
+        let high = (self.counter[3] as u16).wrapping_add(u16::from(carry));
+        self.counter[3] = self.counter[3] & 0xffff_0000 | u32::from(high);
+        words
+    }
+
     fn word(&mut self) -> u32 {
         if self.used == 4 {
-            self.words = philox::block(self.key, self.counter);
+            self.words = self.block();
             self.used = 0;
-            let (low, carry) = self.counter[0].overflowing_add(1);
-            self.counter[0] = low;
-            if carry {
-                // The 16 high bits of the block number; a stream ends after 2^48 blocks.
-                self.counter[3] = self.counter[3].wrapping_add(1);
-            }
         }
         self.used += 1;
         self.words[self.used - 1]

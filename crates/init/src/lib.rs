@@ -27,16 +27,24 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod block;
 mod bulk;
+mod bulk64;
 #[cfg(test)]
 mod conformance;
+mod draw;
+mod error;
 mod fill;
 mod key;
 mod orthogonal;
 mod philox;
 mod sampler;
+mod structured;
 
 pub use bulk::{fill_normal, fill_uniform};
-pub use fill::{InitError, fill, fill_bias, fill_bias_f64, fill_f64};
+pub use bulk64::{fill_normal_f64, fill_uniform_f64};
+pub use draw::{fill_block, fill_block_f64};
+pub use error::InitError;
+pub use fill::{fill, fill_bias, fill_bias_f64, fill_f64};
 pub use key::{Key, Purpose, Stream};
 pub use sampler::Sampler;

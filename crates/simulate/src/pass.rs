@@ -210,6 +210,11 @@ impl<T: Compute> Pass<'_, T> {
         let squares = mean_squares(&z, self.batch);
         let alive_before = weights_alive && incoming.iter().any(|&s| s > 0.0);
         self.note_breakdown(index, false, &z, alive_before);
+        // What underflow has left over may all be cut off by the activation; a layer that dies with no
+        // zero among its pre-activations is merely dead.
+        if z.contains(&T::ZERO) {
+            self.note_breakdown(index, false, h, alive_before);
+        }
         self.traces[index] = Some(LayerDraw {
             forward: Energy::of(&squares),
             activation: Energy::of(&mean_squares(h, self.batch)),
