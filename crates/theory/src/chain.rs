@@ -12,6 +12,7 @@ use crate::error_signal::ErrorSignal;
 use crate::gate::{Gate, gamma_noise};
 use crate::law::Cumulants;
 use crate::moments::{Moments, at, shape_at};
+use crate::roots::bracketed;
 use crate::signal::{DenseTrace, Weights};
 
 /// Half width of a grid in standard deviations of x, and its nodes.
@@ -25,13 +26,45 @@ pub(crate) struct Link<'a> {
     pub(crate) gate: &'a Gate,
 }
 
-/// Laws of one layer: the mean and the cumulants of the logarithm.
-#[derive(Clone, Copy, Debug)]
+/// Laws of one layer.
+#[derive(Clone, Debug)]
 pub(crate) struct LinkLaws {
-    pub(crate) forward: (f64, Cumulants),
-    pub(crate) activation: (f64, Cumulants),
-    pub(crate) gradient: (f64, Cumulants),
-    pub(crate) weight_gradient: (f64, Cumulants),
+    pub(crate) forward: Mixture,
+    pub(crate) activation: Mixture,
+    pub(crate) gradient: Mixture,
+    pub(crate) weight_gradient: Mixture,
+}
+
+/// A positive quantity whose logarithm's law is known given x.
+#[derive(Clone, Debug)]
+pub(crate) struct Mixture {
+    /// Mean of the quantity.
+    pub(crate) expected: f64,
+    /// Cumulants of its logarithm.
+    pub(crate) log: Cumulants,
+    /// Probabilities and laws given x.
+    parts: Vec<(f64, Cumulants)>,
+}
+
+impl Mixture {
+    fn new(expected: f64, parts: Vec<(f64, Cumulants)>) -> Self {
+        Self { expected, log: mixture(&parts), parts }
+    }
+
+    fn is_finite(&self) -> bool {
+        self.expected.is_finite() && self.log.variance.is_finite()
+    }
+
+    /// Quantile of the logarithm.
+    pub(crate) fn quantile(&self, p: f64) -> f64 {
+        if self.parts.len() == 1 {
+            return self.log.quantile(p);
+        }
+        let beyond = |x: f64| self.parts.iter().map(|(w, law)| w * law.cdf(x)).sum::<f64>() - p;
+        let reach = 12.0 * self.log.variance.max(0.0).sqrt();
+        let (low, high) = (self.log.mean - reach, self.log.mean + reach);
+        bracketed(low, high, beyond(low), beyond(high), beyond)
+    }
 }
 
 /// Nodes of x with their probabilities, the activation's moments and the noise there.
@@ -92,10 +125,10 @@ pub(crate) fn follow(input: f64, links: &[Link<'_>], seed: f64) -> Option<Vec<Li
         laws.push(grids[l].laws(&links[l], &above));
     }
     laws.reverse();
-    let finite = |(mean, log): (f64, Cumulants)| mean.is_finite() && log.variance.is_finite();
-    laws.iter()
-        .all(|l| finite(l.gradient) && finite(l.forward) && finite(l.weight_gradient))
-        .then_some(laws)
+    let all = |l: &LinkLaws| {
+        [&l.forward, &l.activation, &l.gradient, &l.weight_gradient].iter().all(|m| m.is_finite())
+    };
+    laws.iter().all(all).then_some(laws)
 }
 
 /// ln of the pre-activations' variance from ln of the input's second moment.
@@ -209,7 +242,7 @@ impl Grid {
                     .collect();
                 let average =
                     |f: &dyn Fn(&Above) -> f64| reached.iter().map(|(w, a)| w * f(a)).sum::<f64>();
-                let mixed = mixture(&reached);
+                let mixed = mixture(&reached.iter().map(|(w, a)| (*w, a.log)).collect::<Vec<_>>());
                 // How the error signal above responds to this layer's noise, by regression.
                 let noise = node.forward;
                 let covariance: f64 = cloud
@@ -275,14 +308,9 @@ impl Grid {
         let average = |f: &dyn Fn(usize, &Node) -> f64| {
             self.nodes.iter().enumerate().map(|(i, n)| n.probability * f(i, n)).sum::<f64>()
         };
-        let mix = |f: &dyn Fn(usize, &Node) -> Cumulants| {
-            let parts: Vec<(f64, Above)> = self
-                .nodes
-                .iter()
-                .enumerate()
-                .map(|(i, n)| (n.probability, Above { log: f(i, n), ..Above::default() }))
-                .collect();
-            mixture(&parts)
+        let mix = |expected: f64, f: &dyn Fn(usize, &Node) -> Cumulants| {
+            let parts = self.nodes.iter().enumerate().map(|(i, n)| (n.probability, f(i, n)));
+            Mixture::new(expected, parts.collect())
         };
         // The pre-activations' own noise about their nominal variance.
         let own = {
@@ -295,12 +323,12 @@ impl Grid {
             }
         };
         LinkLaws {
-            forward: (average(&|_, n| n.x.exp()), mix(&|_, n| Cumulants::constant(n.x)).plus(own)),
-            activation: (average(&|_, n| n.second), mix(&|_, n| n.forward.shifted(n.second.ln()))),
-            gradient: (average(&|i, _| above[i].expected), mix(&|i, _| above[i].log)),
-            weight_gradient: (
+            forward: mix(average(&|_, n| n.x.exp()), &|_, n| own.shifted(n.x)),
+            activation: mix(average(&|_, n| n.second), &|_, n| n.forward.shifted(n.second.ln())),
+            gradient: mix(average(&|i, _| above[i].expected), &|i, _| above[i].log),
+            weight_gradient: mix(
                 average(&|i, n| above[i].expected * input_of(weights, n.x).exp()),
-                mix(&|i, n| above[i].log.shifted(input_of(weights, n.x))),
+                &|i, n| above[i].log.shifted(input_of(weights, n.x)),
             ),
         }
     }
@@ -327,11 +355,11 @@ fn noise(link: &Link<'_>, m: &Moments) -> Cumulants {
 }
 
 /// Cumulants of a mixture of laws given by theirs; the weights sum to 1.
-fn mixture(parts: &[(f64, Above)]) -> Cumulants {
-    let mean: f64 = parts.iter().map(|(w, a)| w * a.log.mean).sum();
+fn mixture(parts: &[(f64, Cumulants)]) -> Cumulants {
+    let mean: f64 = parts.iter().map(|(w, a)| w * a.mean).sum();
     let (mut second, mut third, mut fourth) = (0.0, 0.0, 0.0);
     for (w, a) in parts {
-        let (d, c) = (a.log.mean - mean, &a.log);
+        let (d, c) = (a.mean - mean, a);
         second += w * (c.variance + d * d);
         third += w * (c.third + 3.0 * c.variance * d + d.powi(3));
         fourth += w

@@ -112,7 +112,13 @@ impl MeanField {
         let m = map_at(&self.activation, q);
         let next = if variance == VarianceLimit::Diverges { self.map(&m) } else { q };
         let at_q = kernel.at(&m);
-        let gap = self.gap_limit(q, next, &m, &at_q);
+        // Where the variance diverges phi is linear on each side of zero for all that matters, whose
+        // correlation map keeps c = 1 and attracts to it.
+        let gap = if variance == VarianceLimit::Diverges && self.keep == 1.0 {
+            0.0
+        } else {
+            self.gap_limit(q, next, &m, &at_q)
+        };
         let c_slope = if next > 0.0 {
             self.weight_variance * at_q.slope(gap) * q / next
         } else {

@@ -112,10 +112,13 @@ pub(crate) fn parting(phi: &Activation, q: f64, e: f64) -> f64 {
         return q * (m * m * e + r * r * (e - FRAC_PI_2.recip() * sine_less_cosine(t)));
     }
     match phi {
-        Activation::Erf if e < 1.0 => {
-            // asin A - asin B from the sine of the difference.
+        Activation::Erf => {
             let a = 2.0 * q / (1.0 + 2.0 * q);
             let b = a * (1.0 - e);
+            if b <= 0.0 {
+                return FRAC_PI_2.recip() * (a.asin() - b.asin());
+            }
+            // asin A - asin B from the sine of the difference.
             let sum = a * (1.0 - b * b).sqrt() + b * (1.0 - a * a).sqrt();
             FRAC_PI_2.recip() * (a * e * (a + b) / sum).asin()
         }

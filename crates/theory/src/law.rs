@@ -27,6 +27,17 @@ pub struct Predicted {
 
 impl Predicted {
     pub(crate) fn new(expected: f64, log: Cumulants, zero_probability: f64, level: f64) -> Self {
+        Self::with_quantiles(expected, log, zero_probability, level, |p| log.quantile(p))
+    }
+
+    /// With these quantiles of the logarithm, given that the quantity is not zero.
+    pub(crate) fn with_quantiles(
+        expected: f64,
+        log: Cumulants,
+        zero_probability: f64,
+        level: f64,
+        log_quantile: impl Fn(f64) -> f64,
+    ) -> Self {
         if expected == 0.0 || log.mean == f64::NEG_INFINITY {
             return Self {
                 expected: 0.0,
@@ -40,7 +51,7 @@ impl Predicted {
         // Zeros take their share of the lower tail first.
         let quantile = |p: f64| {
             let alive = (p - zero_probability) / (1.0 - zero_probability);
-            if alive <= 0.0 { 0.0 } else { log.quantile(alive).exp() }
+            if alive <= 0.0 { 0.0 } else { log_quantile(alive).exp() }
         };
         let tail = 0.5 * (1.0 - level);
         Self {
@@ -143,6 +154,21 @@ impl Cumulants {
             return self.mean;
         }
         self.at_normal(Normal::standard().inverse_cdf(p))
+    }
+
+    /// P(variable <= x) by the Edgeworth expansion to the fourth cumulant.
+    pub(crate) fn cdf(&self, x: f64) -> f64 {
+        if self.variance <= 0.0 {
+            return if x >= self.mean { 1.0 } else { 0.0 };
+        }
+        let std = self.variance.sqrt();
+        let (z, skew) = ((x - self.mean) / std, self.third / std.powi(3));
+        let excess = self.fourth / self.variance.powi(2);
+        let (z2, density) = (z * z, (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt());
+        let correction = skew / 6.0 * (z2 - 1.0)
+            + excess / 24.0 * z * (z2 - 3.0)
+            + skew * skew / 72.0 * z * (z2 * z2 - 10.0 * z2 + 15.0);
+        0.5 * libm::erfc(-z * std::f64::consts::FRAC_1_SQRT_2) - density * correction
     }
 
     /// The value that stands where the standard normal has z.

@@ -104,13 +104,11 @@ fn predicted(network: &Network) -> Vec<LayerPrediction> {
     predict(network, &inputs, &Options::default()).expect("predictable").layers
 }
 
-/// Draws beyond a band: binomial at the stated level, so that 1.96 standard errors would be left in
-/// 5% of runs and 4 in 6e-5.
+/// Independent draws of every network.
 const DRAWS: usize = 2000;
 
-/// Share of draws within 94% to 96% of the time, four standard errors allowed on either side.
-///
-/// The seeds are fixed: the test either always passes or never.
+/// Share of draws inside, and four standard errors of it at 95%. Seeds are fixed: the test either always
+/// passes or never.
 fn coverage(values: &[f64], low: f64, high: f64) -> (f64, f64) {
     let inside = values.iter().filter(|v| (low..=high).contains(*v)).count();
     let n = values.len() as f64;
@@ -119,7 +117,7 @@ fn coverage(values: &[f64], low: f64, high: f64) -> (f64, f64) {
 
 #[test]
 fn bands_of_one_draw_hold_95_percent_and_those_of_a_wrong_gain_do_not() {
-    // 10 cases x 3 quantities at four standard errors: a false alarm in one of 500 seeds.
+    // 11 cases x 4 quantities, at four standard errors beyond 94% or 96%: less than one seed in 300 fails.
     let cases = [
         (10, 10, "he_normal", "relu", 0.0),
         (32, 10, "he_uniform", "relu", 0.0),
@@ -136,6 +134,14 @@ fn bands_of_one_draw_hold_95_percent_and_those_of_a_wrong_gain_do_not() {
         ),
         (32, 10, "lecun_normal", "selu", 0.0),
         (64, 6, "he_normal", "gelu", 0.0),
+        // An unstable fixed point: draws part into those that vanish and those that explode.
+        (
+            64,
+            8,
+            "variance_scaling(scale = 2.3517, mode = fan_in, distribution = normal)",
+            "gelu",
+            0.0,
+        ),
         (
             32,
             8,

@@ -326,3 +326,52 @@ fn folds_of_the_variance_map_show_both_fixed_points() {
     assert_eq!(pair.len(), 2);
     assert!(pair[0].is_stable() && !pair[1].is_stable() && pair[1].q / pair[0].q < 1.1, "{pair:?}");
 }
+
+/// E phi(m + s y) over y standard normal in closed form, for activations with kinks.
+fn inner(phi: &Activation, m: f64, s: f64) -> f64 {
+    let cdf = |x: f64| 0.5 * libm::erfc(-x / 2f64.sqrt());
+    let pdf = |x: f64| (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    // E max(z - k, 0)
+    let ramp = |k: f64| (m - k) * cdf((m - k) / s) + s * pdf((m - k) / s);
+    match phi {
+        Activation::HardTanh => ramp(-1.0) - ramp(1.0) - 1.0,
+        Activation::Relu6 => ramp(0.0) - ramp(6.0),
+        Activation::Elu { .. } => {
+            ramp(0.0) + (m + 0.5 * s * s).exp() * cdf(-m / s - s) - cdf(-m / s)
+        }
+        other => panic!("no closed form for {other}"),
+    }
+}
+
+#[test]
+fn kernels_of_activations_with_kinks_have_ten_digits() {
+    for phi in [Activation::HardTanh, Activation::Relu6, Activation::Elu { alpha: 1.0 }] {
+        for (q, c) in [(0.4, 0.3), (1.7, -0.6), (1.7, 0.99), (30.0, 0.9)] {
+            let (std, s) = (f64::sqrt(q), f64::sqrt(q * (1.0 - c * c)));
+            let mut cuts: Vec<f64> = vec![-9.0, 9.0];
+            cuts.extend(phi.kinks().iter().map(|k| k / std).filter(|k| k.abs() < 9.0));
+            cuts.sort_by(f64::total_cmp);
+            // Simpson's rule on 20,000 steps between kinks.
+            let simpson = |a: f64, b: f64| {
+                let n = 20_000;
+                let h = (b - a) / f64::from(n);
+                let f = |x: f64| {
+                    let inside = a + (b - a) * 1e-15;
+                    let u = std * x.max(inside);
+                    (-0.5 * x * x).exp() * phi.value(u) * inner(&phi, c * std * x, s)
+                };
+                let sum: f64 = (1..n)
+                    .map(|i| f64::from(2 + 2 * (i % 2)) * f(a + f64::from(i) * h))
+                    .sum::<f64>()
+                    + f(a)
+                    + f(b);
+                sum * h / 3.0
+            };
+            let exact = cuts.windows(2).map(|p| simpson(p[0], p[1])).sum::<f64>()
+                / (2.0 * std::f64::consts::PI).sqrt();
+            let got = cross_moment(&phi, q, q, c).expect("valid");
+            let size = moments(&phi, q).expect("valid").second_moment;
+            assert!((got - exact).abs() < 1e-10 * size, "{phi} {q} {c}: {got} against {exact}");
+        }
+    }
+}
