@@ -12,6 +12,7 @@
 mod dataset;
 mod error;
 mod fetch;
+mod folder;
 mod idx;
 mod source;
 mod strokes;
@@ -20,5 +21,5 @@ mod synthetic;
 pub use dataset::{Dataset, Split};
 pub use error::DataError;
 pub use fetch::{Published, cache_folder, fetch, fetch_from};
-pub use idx::{read_folder, write_folder};
+pub use folder::{read_folder, write_folder};
 pub use source::{Entry, Source, list, load};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use crate::fetch::{Published, fetch};
-use crate::idx::read_folder;
+use crate::folder::read_folder;
 use crate::{DataError, Dataset, synthetic};
 
 /// Which images to use.
