@@ -1,15 +1,12 @@
 use std::time::Instant;
 
 use gainstage_init::{Key, Purpose};
-use gainstage_simulate::{Matrix, product, pull_back};
 use gainstage_spec::Network;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::images::grey_table;
-use crate::model::Buffers;
-use crate::optimizer::Step;
-use crate::{Evaluation, Images, Loss, Model, Optimizer, TrainError, kernel};
+use crate::trainer::Trainer;
+use crate::{Evaluation, Images, Loss, Model, Optimizer, TrainError};
 
 /// How a model is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -161,7 +158,7 @@ pub fn fit_from(
     }
     let started = Instant::now();
     let mut trainer = Trainer::new(model, train, protocol);
-    let mut fit_history = Vec::with_capacity(protocol.epochs);
+    let mut history = Vec::new();
     let mut order: Vec<u32> = (0..train.len() as u32).collect();
     for epoch in 0..protocol.epochs {
         if trainer.finished() {
@@ -171,7 +168,7 @@ pub fn fit_from(
         let (loss, accuracy) = trainer.epoch(&order, epoch + 1);
         let held_out: Option<Evaluation> =
             validation.map(|v| trainer.model.evaluate(v, protocol.scale));
-        fit_history.push(Epoch {
+        history.push(Epoch {
             train_loss: loss,
             train_accuracy: accuracy,
             validation_loss: held_out.map(|e| e.loss),
@@ -181,7 +178,7 @@ pub fn fit_from(
     }
     Ok(Fit {
         model: trainer.model,
-        history: fit_history,
+        history,
         step_losses: trainer.step_losses,
         steps: trainer.steps,
         diverged: trainer.diverged,
@@ -193,177 +190,9 @@ pub fn fit_from(
 }
 
 /// Fisher-Yates.
-fn shuffle(order: &mut [u32], key: Key) {
+pub(crate) fn shuffle(order: &mut [u32], key: Key) {
     let mut stream = key.stream();
     for i in (1..order.len()).rev() {
         order.swap(i, stream.random_range(0..=i));
-    }
-}
-
-/// The loop's state; nothing is allocated between its first step and its last.
-struct Trainer<'a> {
-    model: Model,
-    images: &'a Images,
-    protocol: &'a Protocol,
-    grey: [f32; 256],
-    buffers: Buffers,
-    /// dL/dz and room for dL/dh of the layer below.
-    delta: Vec<f32>,
-    below: Vec<f32>,
-    gradient: Vec<f32>,
-    /// Both state slots of the optimiser, per layer: weights, then biases.
-    first: Vec<[Vec<f32>; 2]>,
-    second: Vec<[Vec<f32>; 2]>,
-    /// Per pixel, the batch's samples in which it is not zero.
-    by_pixel: Vec<Vec<(u16, f32)>>,
-    steps: u64,
-    step_losses: Vec<f32>,
-    diverged: Option<Diverged>,
-    largest_hidden_gradient: f32,
-}
-
-impl<'a> Trainer<'a> {
-    fn new(model: Model, images: &'a Images, protocol: &'a Protocol) -> Self {
-        let batch = protocol.batch.min(images.len());
-        let widest = model.layers.iter().map(|l| l.units).max().unwrap_or(0);
-        let largest = model.layers.iter().skip(1).map(|l| l.weights.len()).max().unwrap_or(0);
-        let state = || -> Vec<[Vec<f32>; 2]> {
-            model.layers.iter().map(|l| [vec![0.0; l.weights.len()], vec![0.0; l.units]]).collect()
-        };
-        let all_steps = protocol.epochs as u64 * images.len().div_ceil(batch) as u64;
-        let steps = protocol.max_steps.map_or(all_steps, |most| most.min(all_steps));
-        Self {
-            images,
-            protocol,
-            grey: grey_table(protocol.scale),
-            buffers: Buffers::new(&model, batch),
-            delta: vec![0.0; batch * widest],
-            below: vec![0.0; batch * widest],
-            gradient: vec![0.0; largest.max(widest)],
-            first: state(),
-            second: state(),
-            by_pixel: vec![Vec::with_capacity(batch); images.width()],
-            steps: 0,
-            step_losses: Vec::with_capacity(steps as usize),
-            diverged: None,
-            largest_hidden_gradient: 0.0,
-            model,
-        }
-    }
-
-    fn finished(&self) -> bool {
-        self.diverged.is_some() || self.protocol.max_steps.is_some_and(|most| self.steps >= most)
-    }
-
-    /// Mean loss and accuracy over the epoch's steps.
-    fn epoch(&mut self, order: &[u32], epoch: usize) -> (f64, f64) {
-        let (mut loss, mut right, mut seen) = (0.0, 0usize, 0usize);
-        for batch in order.chunks(self.protocol.batch) {
-            let (batch_loss, batch_right) = self.step(batch);
-            loss += batch_loss;
-            right += batch_right;
-            seen += batch.len();
-            if !batch_loss.is_finite() {
-                self.diverged = Some(Diverged { epoch, step: self.steps });
-            }
-            if self.finished() {
-                break;
-            }
-        }
-        (loss / seen as f64, right as f64 / seen as f64)
-    }
-
-    /// One step: forward, loss, backward, update. Returns the batch's summed loss and hits.
-    fn step(&mut self, batch: &[u32]) -> (f64, usize) {
-        self.model.forward(self.images, batch, &self.grey, &mut self.buffers);
-        self.steps += 1;
-        let step = self.protocol.optimizer.at(self.steps);
-        let outputs = self.model.outputs();
-        let (mut loss, mut right) = (0.0, 0);
-        self.delta[..batch.len() * outputs]
-            .copy_from_slice(self.buffers.output(batch.len() * outputs));
-        for (row, &image) in self.delta.chunks_exact_mut(outputs).zip(batch) {
-            let label = usize::from(self.images.labels()[image as usize]);
-            let (one, hit) = self.protocol.loss.derive(row, label, 1.0 / batch.len() as f32);
-            loss += one;
-            right += usize::from(hit);
-        }
-        self.step_losses.push((loss / batch.len() as f64) as f32);
-        for index in (0..self.model.layers.len()).rev() {
-            self.backward(index, batch, step);
-        }
-        (loss, right)
-    }
-
-    /// Error signal, gradient and update of one layer; leaves dL/dh of the layer below in `delta`.
-    fn backward(&mut self, index: usize, batch: &[u32], step: Step) {
-        let layer = &mut self.model.layers[index];
-        let count = batch.len() * layer.units;
-        let delta = &mut self.delta[..count];
-        pull_back(&layer.activation, &self.buffers.layers[index].z[..count], delta);
-        let hidden = index + 1 < self.buffers.layers.len();
-        if hidden && self.protocol.watch_gradients {
-            self.largest_hidden_gradient = largest(self.largest_hidden_gradient, delta);
-        }
-        let ([first_w, first_b], [second_w, second_b]) =
-            (&mut self.first[index], &mut self.second[index]);
-        if index == 0 {
-            list_by_pixel(self.images, batch, &self.grey, &mut self.by_pixel);
-            for &pixel in self.images.lit() {
-                let row = usize::from(pixel) * layer.units..(usize::from(pixel) + 1) * layer.units;
-                kernel::update_row(
-                    &self.by_pixel[usize::from(pixel)],
-                    delta,
-                    step,
-                    &mut layer.weights[row.clone()],
-                    &mut first_w[row.clone()],
-                    &mut second_w[row],
-                );
-            }
-        } else {
-            let h = &self.buffers.layers[index - 1].h[..batch.len() * layer.inputs];
-            let gradient = &mut self.gradient[..layer.weights.len()];
-            let delta_view = Matrix::new(delta, batch.len(), layer.units);
-            product(gradient, Matrix::new(h, batch.len(), layer.inputs).transposed(), delta_view);
-            if self.protocol.watch_gradients {
-                self.largest_hidden_gradient = largest(self.largest_hidden_gradient, gradient);
-            }
-            let below = &mut self.below[..batch.len() * layer.inputs];
-            product(
-                below,
-                delta_view,
-                Matrix::new(&layer.weights, layer.inputs, layer.units).transposed(),
-            );
-            kernel::update(step, &mut layer.weights, first_w, second_w, gradient);
-        }
-        let gradient = &mut self.gradient[..layer.units];
-        gradient.fill(0.0);
-        for row in delta.chunks_exact(layer.units) {
-            gradient.iter_mut().zip(row).for_each(|(g, d)| *g += d);
-        }
-        kernel::update(step, &mut layer.bias, first_b, second_b, gradient);
-        if index > 0 {
-            std::mem::swap(&mut self.delta, &mut self.below);
-        }
-    }
-}
-
-fn largest(so_far: f32, values: &[f32]) -> f32 {
-    values.iter().fold(so_far, |a, v| if v.abs() > a || v.is_nan() { v.abs() } else { a })
-}
-
-/// Turns the batch's lists of pixels into lists of samples per pixel.
-fn list_by_pixel(
-    images: &Images,
-    batch: &[u32],
-    grey: &[f32; 256],
-    by_pixel: &mut [Vec<(u16, f32)>],
-) {
-    by_pixel.iter_mut().for_each(Vec::clear);
-    for (sample, &image) in batch.iter().enumerate() {
-        let (places, values) = images.image(image as usize);
-        for (&place, &value) in places.iter().zip(values) {
-            by_pixel[usize::from(place)].push((sample as u16, grey[usize::from(value)]));
-        }
     }
 }

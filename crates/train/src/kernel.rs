@@ -5,25 +5,34 @@
 //! bit, and all processors agree on these kernels.
 #![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
 
-use crate::optimizer::Step;
+use crate::elementary::{sigmoid, sigmoid_slope, tanh, tanh_slope};
+use crate::images::Images;
+use crate::lists::Lists;
+use crate::optimizer::{Schedule, Step};
 
-/// Columns that are kept in registers at a time.
-const BLOCK: usize = 64;
+/// Columns that fit into the registers at a time.
+#[cfg(target_arch = "x86_64")]
+const AVX512_COLUMNS: usize = 128;
+#[cfg(target_arch = "x86_64")]
+const AVX2_COLUMNS: usize = 64;
+const PORTABLE_COLUMNS: usize = 32;
 
 macro_rules! dispatched {
-    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $t:ty),*)) => {
+    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $t:ty),* $(,)?)) => {
         $(#[$doc])*
         #[allow(clippy::too_many_arguments)]
         pub(crate) fn $name($($arg: $t),*) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+                #[allow(clippy::too_many_arguments)]
                 fn avx512($($arg: $t),*) {
-                    $body($($arg),*);
+                    $body::<AVX512_COLUMNS>($($arg),*);
                 }
                 #[target_feature(enable = "avx2")]
+                #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $t),*) {
-                    $body($($arg),*);
+                    $body::<AVX2_COLUMNS>($($arg),*);
                 }
                 let wide = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
@@ -38,25 +47,57 @@ macro_rules! dispatched {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            $body($($arg),*);
+            $body::<PORTABLE_COLUMNS>($($arg),*);
         }
     };
 }
 
 dispatched!(
-    /// `z = bias + sum over the image's pixels of grey * (row of weights)`; weights `[pixel, unit]`.
-    forward_image,
-    forward_image_body,
-    (places: &[u16], values: &[u8], grey: &[f32; 256], weights: &[f32], bias: &[f32], z: &mut [f32])
+    /// `z = bias + sum over each image's pixels of grey * (row of weights)`; weights `[pixel, unit]`,
+    /// z `[image, unit]`.
+    forward,
+    forward_body,
+    (
+        images: &Images,
+        batch: &[u32],
+        grey: &[f32; 256],
+        weights: &[f32],
+        bias: &[f32],
+        z: &mut [f32],
+    )
 );
 
 dispatched!(
-    /// One pixel's row of weights: its gradient from the batch's error signals, and the update.
-    ///
-    /// `samples` lists (sample, grey); `delta` is `[sample, unit]`.
-    update_row,
-    update_row_body,
-    (samples: &[(u16, f32)], delta: &[f32], step: Step, w: &mut [f32], m: &mut [f32], v: &mut [f32])
+    /// One step for the weights of the pixels that are lit in the batch: `delta` `[sample, unit]` gives
+    /// the gradient. `zeros` and `gradient` hold one row; the first stays zero.
+    update_lit,
+    update_lit_body,
+    (
+        lists: &Lists,
+        grey: &[f32; 256],
+        delta: &[f32],
+        step: Step,
+        zeros: &[f32],
+        gradient: &mut [f32],
+        w: &mut [f32],
+        m: &mut [f32],
+        v: &mut [f32],
+    )
+);
+
+dispatched!(
+    /// Takes the steps after `current[row]` for each of the rows, as if its gradient had been zero.
+    catch_up,
+    catch_up_body,
+    (
+        rows: &[u16],
+        current: &mut [u32],
+        schedule: &Schedule,
+        units: usize,
+        w: &mut [f32],
+        m: &mut [f32],
+        v: &mut [f32],
+    )
 );
 
 dispatched!(
@@ -66,79 +107,171 @@ dispatched!(
     (step: Step, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32])
 );
 
+dispatched!(
+    /// `h = tanh(z)` or `h = 1 / (1 + exp(-z))`.
+    squash,
+    squash_body,
+    (curve: Curve, z: &[f32], h: &mut [f32])
+);
+
+dispatched!(
+    /// `delta *= phi'(z)` for these two.
+    squash_back,
+    squash_back_body,
+    (curve: Curve, z: &[f32], delta: &mut [f32])
+);
+
+/// Smooth activations that are vectorised.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Curve {
+    Tanh,
+    Sigmoid,
+}
+
 #[inline(always)]
-fn forward_image_body(
-    places: &[u16],
-    values: &[u8],
+fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f32]) {
+    let both = h.iter_mut().zip(z);
+    match curve {
+        Curve::Tanh => both.for_each(|(h, &z)| *h = tanh(z)),
+        Curve::Sigmoid => both.for_each(|(h, &z)| *h = sigmoid(z)),
+    }
+}
+
+#[inline(always)]
+fn squash_back_body<const WIDE: usize>(curve: Curve, z: &[f32], delta: &mut [f32]) {
+    let both = delta.iter_mut().zip(z);
+    match curve {
+        Curve::Tanh => both.for_each(|(d, &z)| *d *= tanh_slope(z)),
+        Curve::Sigmoid => both.for_each(|(d, &z)| *d *= sigmoid_slope(z)),
+    }
+}
+
+#[inline(always)]
+fn forward_body<const WIDE: usize>(
+    images: &Images,
+    batch: &[u32],
     grey: &[f32; 256],
     weights: &[f32],
     bias: &[f32],
     z: &mut [f32],
 ) {
-    let width = z.len();
-    let (blocks, tail) = z.as_chunks_mut::<BLOCK>();
-    for (index, block) in blocks.iter_mut().enumerate() {
-        let first = index * BLOCK;
-        let mut sums = [0.0f32; BLOCK];
-        sums.copy_from_slice(&bias[first..first + BLOCK]);
-        for (&place, &value) in places.iter().zip(values) {
-            let x = grey[usize::from(value)];
-            let row = &weights[usize::from(place) * width + first..][..BLOCK];
-            for (sum, w) in sums.iter_mut().zip(row) {
-                *sum += x * w;
-            }
-        }
-        *block = sums;
-    }
-    let first = width - tail.len();
-    tail.copy_from_slice(&bias[first..]);
-    for (&place, &value) in places.iter().zip(values) {
-        let x = grey[usize::from(value)];
-        let row = &weights[usize::from(place) * width + first..][..tail.len()];
-        for (sum, w) in tail.iter_mut().zip(row) {
-            *sum += x * w;
-        }
+    for (row, &image) in z.chunks_exact_mut(bias.len()).zip(batch) {
+        let (places, values) = images.image(image as usize);
+        combine::<WIDE>(places, values, grey, weights, bias, row);
     }
 }
 
 #[inline(always)]
-fn update_row_body(
-    samples: &[(u16, f32)],
+#[allow(clippy::too_many_arguments)]
+fn update_lit_body<const WIDE: usize>(
+    lists: &Lists,
+    grey: &[f32; 256],
     delta: &[f32],
     step: Step,
+    zeros: &[f32],
+    gradient: &mut [f32],
     w: &mut [f32],
     m: &mut [f32],
     v: &mut [f32],
 ) {
-    let width = w.len();
-    let mut first = 0;
-    while first < width {
-        let columns = BLOCK.min(width - first);
-        let mut sums = [0.0f32; BLOCK];
-        if columns == BLOCK {
-            for &(sample, x) in samples {
-                let row = &delta[usize::from(sample) * width + first..][..BLOCK];
-                for (sum, d) in sums.iter_mut().zip(row) {
-                    *sum += x * d;
-                }
-            }
-        } else {
-            for &(sample, x) in samples {
-                let row = &delta[usize::from(sample) * width + first..][..columns];
-                for (sum, d) in sums.iter_mut().zip(row) {
-                    *sum += x * d;
-                }
-            }
-        }
-        let range = first..first + columns;
-        step.apply(&mut w[range.clone()], &mut m[range.clone()], &mut v[range], &sums[..columns]);
-        first += columns;
+    let units = gradient.len();
+    for &pixel in lists.lit() {
+        let (samples, values) = lists.of(pixel);
+        combine::<WIDE>(samples, values, grey, delta, zeros, gradient);
+        let row = usize::from(pixel) * units..(usize::from(pixel) + 1) * units;
+        step.apply(&mut w[row.clone()], &mut m[row.clone()], &mut v[row], gradient);
     }
 }
 
 #[inline(always)]
-fn update_body(step: Step, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+fn catch_up_body<const WIDE: usize>(
+    rows: &[u16],
+    current: &mut [u32],
+    schedule: &Schedule,
+    units: usize,
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+) {
+    for &row in rows {
+        let since = std::mem::replace(&mut current[usize::from(row)], schedule.steps());
+        if since < schedule.steps() {
+            let row = usize::from(row) * units..(usize::from(row) + 1) * units;
+            schedule.idle(since, &mut w[row.clone()], &mut m[row.clone()], &mut v[row]);
+        }
+    }
+}
+
+#[inline(always)]
+fn update_body<const WIDE: usize>(
+    step: Step,
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    g: &[f32],
+) {
     step.apply(w, m, v, g);
+}
+
+/// `out = start + sum over k of grey[values[k]] * (row indices[k])`, rows of `out.len()` columns.
+#[inline(always)]
+fn combine<const WIDE: usize>(
+    indices: &[u16],
+    values: &[u8],
+    grey: &[f32; 256],
+    rows: &[f32],
+    start: &[f32],
+    out: &mut [f32],
+) {
+    let width = out.len();
+    let mut first = 0;
+    while first < width {
+        let left = width - first;
+        if left >= WIDE {
+            block::<WIDE>(indices, values, grey, rows, start, out, first);
+            first += WIDE;
+        } else if left >= 32 {
+            block::<32>(indices, values, grey, rows, start, out, first);
+            first += 32;
+        } else if width >= 16 {
+            // The last block may compute columns again that the one before has computed.
+            first = first.min(width - 16);
+            block::<16>(indices, values, grey, rows, start, out, first);
+            first += 16;
+        } else {
+            out.copy_from_slice(start);
+            for (&index, &value) in indices.iter().zip(values) {
+                let x = grey[usize::from(value)];
+                let row = &rows[usize::from(index) * width..][..width];
+                out.iter_mut().zip(row).for_each(|(sum, r)| *sum += x * r);
+            }
+            first = width;
+        }
+    }
+}
+
+/// `N` columns of [`combine`], in registers.
+#[inline(always)]
+fn block<const N: usize>(
+    indices: &[u16],
+    values: &[u8],
+    grey: &[f32; 256],
+    rows: &[f32],
+    start: &[f32],
+    out: &mut [f32],
+    first: usize,
+) {
+    let width = out.len();
+    let mut sums = [0.0f32; N];
+    sums.copy_from_slice(&start[first..first + N]);
+    for (&index, &value) in indices.iter().zip(values) {
+        let x = grey[usize::from(value)];
+        let row = &rows[usize::from(index) * width + first..][..N];
+        for (sum, r) in sums.iter_mut().zip(row) {
+            *sum += x * r;
+        }
+    }
+    out[first..first + N].copy_from_slice(&sums);
 }
 
 #[cfg(test)]
@@ -154,28 +287,72 @@ mod tests {
             .collect()
     }
 
-    #[test]
-    fn dispatched_kernels_give_the_bits_of_the_portable_ones() {
-        for width in [1, 5, 64, 100, 128, 200] {
-            let (weights, bias) = (values(10 * width, 1), values(width, 2));
-            let grey = crate::images::grey_table(1.0 / 255.0);
-            let (places, pixels) = ([0u16, 3, 9], [200u8, 7, 255]);
-            let (mut a, mut b) = (vec![0.0; width], vec![0.0; width]);
-            forward_image(&places, &pixels, &grey, &weights, &bias, &mut a);
-            forward_image_body(&places, &pixels, &grey, &weights, &bias, &mut b);
-            assert_eq!(a, b, "forward, width {width}");
+    fn images() -> Images {
+        let pixels: Vec<u8> =
+            (0..12 * 20u32).map(|i| if i % 3 == 0 { 0 } else { (i * 77 % 256) as u8 }).collect();
+        Images::new(&pixels, 20, &[0; 12], 1).expect("valid")
+    }
 
-            let delta = values(4 * width, 3);
-            let step = Optimizer::adam().at(3);
-            let start = [
-                values(width, 4),
-                values(width, 5),
-                values(width, 6).iter().map(|v| v * v).collect(),
-            ];
-            let ([mut w1, mut m1, mut v1], [mut w2, mut m2, mut v2]) = (start.clone(), start);
-            update_row(&[(0, 0.5), (3, 0.25)], &delta, step, &mut w1, &mut m1, &mut v1);
-            update_row_body(&[(0, 0.5), (3, 0.25)], &delta, step, &mut w2, &mut m2, &mut v2);
-            assert_eq!((w1, m1, v1), (w2, m2, v2), "update, width {width}");
+    const OPTIMIZERS: [Optimizer; 5] = [
+        Optimizer::Sgd { rate: 0.1 },
+        Optimizer::Momentum { rate: 0.1, momentum: 0.9, nesterov: false },
+        Optimizer::Momentum { rate: 0.1, momentum: 0.9, nesterov: true },
+        Optimizer::RmsProp { rate: 0.1, decay: 0.9, epsilon: 1e-7 },
+        Optimizer::Adam { rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
+    ];
+
+    #[test]
+    fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
+        let images = images();
+        let grey = crate::images::grey_table(1.0 / 255.0);
+        let batch = [3u32, 7, 0, 11, 4];
+        let mut lists = Lists::new(&images, batch.len());
+        lists.fill(&images, &batch);
+        for units in [1, 5, 15, 16, 37, 64, 100, 128, 130, 300] {
+            let (weights, bias) = (values(20 * units, 1), values(units, 2));
+            let mut z = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
+            forward(&images, &batch, &grey, &weights, &bias, &mut z[0]);
+            forward_body::<PORTABLE_COLUMNS>(&images, &batch, &grey, &weights, &bias, &mut z[1]);
+            assert_eq!(z[0], z[1], "forward, {units} units");
+
+            for curve in [Curve::Tanh, Curve::Sigmoid] {
+                let mut h = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
+                squash(curve, &z[0], &mut h[0]);
+                squash_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
+                squash_back(curve, &z[0], &mut h[0]);
+                squash_back_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
+                assert_eq!(h[0], h[1], "{curve:?}, {units} units");
+            }
+
+            let (delta, zeros) = (values(5 * units, 3), vec![0.0; units]);
+            for optimizer in OPTIMIZERS {
+                let mut schedule = Schedule::new(optimizer);
+                (0..40).for_each(|_| _ = schedule.advance());
+                let step = schedule.advance();
+                let squares: Vec<f32> = values(20 * units, 6).iter().map(|v| v * v).collect();
+                let start = (weights.clone(), values(20 * units, 5), squares);
+                let (mut fast, mut plain) = (start.clone(), start.clone());
+                let mut row = vec![0.0; units];
+                let (w, m, v) = (&mut fast.0, &mut fast.1, &mut fast.2);
+                update_lit(&lists, &grey, &delta, step, &zeros, &mut row, w, m, v);
+                catch_up(&[0, 3, 19], &mut [5; 20], &schedule, units, w, m, v);
+                update(step, w, m, v, &values(20 * units, 8));
+                let (w, m, v) = (&mut plain.0, &mut plain.1, &mut plain.2);
+                update_lit_body::<PORTABLE_COLUMNS>(
+                    &lists, &grey, &delta, step, &zeros, &mut row, w, m, v,
+                );
+                catch_up_body::<PORTABLE_COLUMNS>(
+                    &[0, 3, 19],
+                    &mut [5; 20],
+                    &schedule,
+                    units,
+                    w,
+                    m,
+                    v,
+                );
+                update_body::<PORTABLE_COLUMNS>(step, w, m, v, &values(20 * units, 8));
+                assert!(fast == plain && fast != start, "{optimizer:?}, {units} units");
+            }
         }
     }
 }

@@ -18,16 +18,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod elementary;
 mod error;
 mod fit;
 mod images;
 mod kernel;
+mod lists;
 mod loss;
 mod many;
 mod model;
 mod optimizer;
 #[cfg(test)]
 mod tests;
+mod trainer;
 
 pub use error::TrainError;
 pub use fit::{Diverged, Epoch, Fit, Protocol, fit, fit_from};

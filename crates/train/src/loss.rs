@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+use crate::elementary::exp;
+
 /// What training minimises, averaged over samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -24,15 +26,24 @@ impl Loss {
     /// One sample's loss and whether it is classified rightly; `out` becomes dL/dz times `scale`.
     pub(crate) fn derive(self, out: &mut [f32], label: usize, scale: f32) -> (f64, bool) {
         let right = largest(out) == label;
-        let loss = self.value(out, label);
-        if self == Self::CrossEntropy {
-            let top = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            out.iter_mut().for_each(|z| *z = (*z - top).exp());
-            let sum: f32 = out.iter().sum();
-            out.iter_mut().for_each(|e| *e /= sum);
-        }
-        out[label] -= 1.0;
-        out.iter_mut().for_each(|d| *d *= scale);
+        let loss = match self {
+            Self::CrossEntropy => {
+                let top = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let below = f64::from(top) - f64::from(out[label]);
+                out.iter_mut().for_each(|z| *z = exp(*z - top));
+                let sum: f64 = out.iter().copied().map(f64::from).sum();
+                let factor = (f64::from(scale) / sum) as f32;
+                out.iter_mut().for_each(|e| *e *= factor);
+                out[label] -= scale;
+                sum.ln() + below
+            }
+            Self::SquaredError => {
+                let loss = self.value(out, label);
+                out[label] -= 1.0;
+                out.iter_mut().for_each(|d| *d *= scale);
+                loss
+            }
+        };
         (loss, right)
     }
 

@@ -1,8 +1,9 @@
 use gainstage_init::{Key, Purpose, fill, fill_bias};
-use gainstage_simulate::{Matrix, activate, product};
+use gainstage_simulate::{Matrix, product};
 use gainstage_spec::{Activation, Layer, Layout, Network};
 
 use crate::images::grey_table;
+use crate::kernel::Curve;
 use crate::loss::largest;
 use crate::{Evaluation, Images, Loss, TrainError, kernel};
 
@@ -130,13 +131,28 @@ impl Model {
                     row.iter_mut().zip(&layer.bias).for_each(|(z, b)| *z += b);
                 }
             } else {
-                for (row, &image) in z.chunks_exact_mut(layer.units).zip(batch) {
-                    let (places, values) = images.image(image as usize);
-                    kernel::forward_image(places, values, grey, &layer.weights, &layer.bias, row);
-                }
+                kernel::forward(images, batch, grey, &layer.weights, &layer.bias, z);
             }
             activate(&layer.activation, z, &mut h[..batch.len() * layer.units]);
         }
+    }
+}
+
+/// As [`gainstage_simulate::activate`], with vectorised curves where training needs them.
+fn activate(phi: &Activation, z: &[f32], h: &mut [f32]) {
+    match phi {
+        Activation::Tanh => kernel::squash(Curve::Tanh, z, h),
+        Activation::Sigmoid => kernel::squash(Curve::Sigmoid, z, h),
+        _ => gainstage_simulate::activate(phi, z, h),
+    }
+}
+
+/// As [`gainstage_simulate::pull_back`], likewise.
+pub(crate) fn pull_back(phi: &Activation, z: &[f32], delta: &mut [f32]) {
+    match phi {
+        Activation::Tanh => kernel::squash_back(Curve::Tanh, z, delta),
+        Activation::Sigmoid => kernel::squash_back(Curve::Sigmoid, z, delta),
+        _ => gainstage_simulate::pull_back(phi, z, delta),
     }
 }
 

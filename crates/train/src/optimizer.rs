@@ -108,7 +108,7 @@ impl Optimizer {
                     beta2: beta2 as f32,
                     rest2: (1.0 - beta2) as f32,
                     epsilon: epsilon as f32,
-                    shrink: (1.0 - rate * weight_decay) as f32,
+                    decay: (rate * weight_decay) as f32,
                 }
             }
         }
@@ -121,10 +121,19 @@ pub(crate) enum Step {
     Sgd { rate: f32 },
     Momentum { rate: f32, momentum: f32, nesterov: bool },
     RmsProp { rate: f32, decay: f32, rest: f32, epsilon: f32 },
-    Adam { rate: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, epsilon: f32, shrink: f32 },
+    Adam { rate: f32, beta1: f32, rest1: f32, beta2: f32, rest2: f32, epsilon: f32, decay: f32 },
 }
 
 impl Step {
+    fn rate(self) -> f32 {
+        match self {
+            Self::Sgd { rate }
+            | Self::Momentum { rate, .. }
+            | Self::RmsProp { rate, .. }
+            | Self::Adam { rate, .. } => rate,
+        }
+    }
+
     /// Updates parameters and both state slots from their gradients, element by element.
     #[inline(always)]
     pub(crate) fn apply(self, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
@@ -147,23 +156,121 @@ impl Step {
                 *v = flush(decay * *v + rest * (g * g), SMALL_SECOND);
                 *w -= rate * g / (*v + epsilon).sqrt();
             }),
-            Self::Adam { rate, beta1, rest1, beta2, rest2, epsilon, shrink } => {
+            Self::Adam { rate, beta1, rest1, beta2, rest2, epsilon, decay } => {
                 all.for_each(|(((w, m), v), &g)| {
                     *m = flush(beta1 * *m + rest1 * g, SMALL_FIRST);
                     *v = flush(beta2 * *v + rest2 * (g * g), SMALL_SECOND);
-                    *w = shrink * *w - rate * *m / (v.sqrt() + epsilon);
+                    *w -= decay * *w + rate * *m / (v.sqrt() + epsilon);
                 });
             }
         }
     }
 }
 
-/// First moments below this, and second moments below the other, change no weight by more than
-/// 1e-23 and would otherwise decay into subnormal numbers, which are slow.
+/// First moments below this, and second moments below the other, are far from changing any weight and
+/// would otherwise decay into subnormal numbers, which are slow. Exact zeros stay exact.
 const SMALL_FIRST: f32 = 1e-30;
 const SMALL_SECOND: f32 = 1e-36;
 
 #[inline(always)]
 fn flush(value: f32, small: f32) -> f32 {
     if value.abs() < small { 0.0 } else { value }
+}
+
+/// The steps taken so far, so that parameters whose gradient is zero can take many of them at once,
+/// when they are next needed.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    optimizer: Optimizer,
+    last: Step,
+    rates: Vec<f32>,
+    /// Steps after which what is left of a first moment is below the rounding of its sum.
+    memory: usize,
+}
+
+impl Schedule {
+    pub(crate) fn new(optimizer: Optimizer) -> Self {
+        let decay = match optimizer {
+            Optimizer::Sgd { .. } | Optimizer::RmsProp { .. } => 0.0,
+            Optimizer::Momentum { momentum, .. } => momentum,
+            Optimizer::Adam { beta1, .. } => beta1,
+        };
+        // The steps after the k-th sum to decay^k / (1 - decay) of the first moment.
+        let memory = ((1.0 - decay) * f64::from(f32::EPSILON) / 4.0).ln() / decay.ln();
+        Self { optimizer, last: optimizer.at(1), rates: Vec::new(), memory: memory.ceil() as usize }
+    }
+
+    /// Makes room for more steps.
+    pub(crate) fn reserve(&mut self, steps: usize) {
+        self.rates.reserve(steps);
+    }
+
+    /// Number of steps taken.
+    pub(crate) fn steps(&self) -> u32 {
+        self.rates.len() as u32
+    }
+
+    /// Begins the next step.
+    pub(crate) fn advance(&mut self) -> Step {
+        self.last = self.optimizer.at(self.rates.len() as u64 + 1);
+        self.rates.push(self.last.rate());
+        self.last
+    }
+
+    /// Takes all steps after the first `since` with zero gradients, equal to [`Step::apply`] up to
+    /// rounding.
+    #[inline(always)]
+    pub(crate) fn idle(&self, since: u32, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {
+        let rates = &self.rates[since as usize..];
+        let (near, far) = rates.split_at(self.memory.min(rates.len()));
+        let all = rates.len() as i32;
+        let power = |decay: f32, n: usize| f64::from(decay).powi(n as i32) as f32;
+        match self.last {
+            Step::Sgd { .. } => {}
+            Step::Momentum { momentum, nesterov, .. } => {
+                let ahead = if nesterov { momentum } else { 1.0 };
+                for _ in near {
+                    for (w, m) in w.iter_mut().zip(m.iter_mut()) {
+                        *m = flush(momentum * *m, SMALL_FIRST);
+                        *w += ahead * *m;
+                    }
+                }
+                scale(m, power(momentum, far.len()), SMALL_FIRST);
+            }
+            Step::RmsProp { decay, .. } => scale(v, power(decay, rates.len()), SMALL_SECOND),
+            Step::Adam { beta1, beta2, epsilon, decay, .. } => {
+                let root_decay = f64::from(beta2).sqrt() as f32;
+                let v_decay = f64::from(beta2).powi(all) as f32;
+                for ((w, m), v) in
+                    w.chunks_mut(IDLE).zip(m.chunks_mut(IDLE)).zip(v.chunks_mut(IDLE))
+                {
+                    let mut roots = [0.0f32; IDLE];
+                    for (root, v) in roots.iter_mut().zip(v.iter_mut()) {
+                        *root = v.sqrt();
+                        *v = flush(*v * v_decay, SMALL_SECOND);
+                    }
+                    for &rate in near {
+                        for ((w, m), root) in w.iter_mut().zip(m.iter_mut()).zip(&mut roots) {
+                            *m = flush(beta1 * *m, SMALL_FIRST);
+                            *root *= root_decay;
+                            *w -= decay * *w + rate * *m / (*root + epsilon);
+                        }
+                    }
+                }
+                if !far.is_empty() {
+                    scale(m, power(beta1, far.len()), SMALL_FIRST);
+                    let kept = (1.0 - f64::from(decay)).powi(far.len() as i32);
+                    scale(w, kept as f32, 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Elements that idle together.
+const IDLE: usize = 64;
+
+#[inline(always)]
+fn scale(values: &mut [f32], factor: f32, small: f32) {
+    values.iter_mut().for_each(|x| *x = flush(factor * *x, small));
 }
