@@ -26,7 +26,8 @@ pub struct Section {
     pub blocks: Vec<Block>,
 }
 
-/// A piece of a section or card. Texts know **bold**, `code` and [links](target).
+/// A piece of a section or card. Texts know `**bold**`, `` `code` ``, `[links](target)`, `x^2^` raised and
+/// `q~0~` lowered; links lead to the web, to anchors or to files beside the page.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Block {
@@ -42,6 +43,13 @@ pub enum Block {
     Card(Card),
     /// Preformatted text.
     Code(String),
+    /// A short text set apart.
+    Callout {
+        /// Its colour.
+        tone: Tone,
+        /// What it says.
+        text: String,
+    },
 }
 
 /// A box that opens: one statement with its verdict.

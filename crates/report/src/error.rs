@@ -26,6 +26,14 @@ pub enum ReportError {
         /// What is wrong.
         reason: String,
     },
+    /// An id that cannot stand for its part.
+    #[error("the id {id:?} does not serve: {reason}")]
+    Id {
+        /// The id.
+        id: String,
+        /// Why not, and what to do.
+        reason: &'static str,
+    },
     /// A value that cannot be written as JSON or CSV.
     #[error("cannot write {what}: {reason}")]
     Encode {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::table::finite_or_text;
+use crate::table::{all_finite_or_text, finite_or_text};
 use crate::{Cell, Table};
 
 /// A figure as data: panels side by side.
@@ -53,6 +53,11 @@ pub enum AxisScale {
 }
 
 /// Something drawn. `colour` counts through the palette; 0 is ink, for theory.
+///
+/// Names stand beside the ends of lines and above the plot for bands, bars and values by category; a
+/// name that several marks share stands there once. Values that have no place (not finite, or not
+/// positive on a logarithmic axis, or beyond a given range) are never drawn as data: a line breaks, and a
+/// sign at the border says what happened and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mark {
@@ -92,15 +97,17 @@ pub enum Mark {
         /// x, y, and an interval where low and high differ from y.
         points: Vec<Point>,
     },
-    /// Bars between edges.
+    /// Bars between edges; a height of zero is no bar, on a logarithmic axis too.
     Histogram {
         /// Its name.
         name: String,
         /// Palette index.
         colour: usize,
         /// One more than heights.
+        #[serde(with = "all_finite_or_text")]
         edges: Vec<f64>,
         /// Height of each bar.
+        #[serde(with = "all_finite_or_text")]
         heights: Vec<f64>,
     },
     /// A horizontal reference line.
@@ -111,13 +118,35 @@ pub enum Mark {
         /// Written on it.
         label: String,
     },
+    /// A vertical reference line.
+    Vertical {
+        /// Its place.
+        #[serde(with = "finite_or_text")]
+        x: f64,
+        /// Written at its upper end.
+        label: String,
+    },
+    /// A few words in the plot.
+    Text {
+        /// Where they start.
+        #[serde(with = "finite_or_text")]
+        x: f64,
+        /// The height of their middle.
+        #[serde(with = "finite_or_text")]
+        y: f64,
+        /// The words.
+        text: String,
+    },
     /// Coloured cells.
     HeatMap {
         /// Centres of the columns.
+        #[serde(with = "all_finite_or_text")]
         xs: Vec<f64>,
         /// Centres of the rows.
+        #[serde(with = "all_finite_or_text")]
         ys: Vec<f64>,
         /// Row by row.
+        #[serde(with = "all_finite_or_text")]
         values: Vec<f64>,
         /// How values become colours.
         map: ColourMap,
@@ -133,25 +162,56 @@ pub enum ColourMap {
     /// Blue below, white at, orange above the centre.
     Diverging {
         /// Shown white.
+        #[serde(with = "finite_or_text")]
         centre: f64,
     },
 }
 
-/// A point with an interval.
+/// A point with an interval, along x where the categories are on the vertical axis and else along y.
+///
+/// Stored as `[x, y]`, or as `[x, y, low, high]` where the interval has an extent.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "StoredPoint", into = "StoredPoint")]
 pub struct Point {
     /// Place.
-    #[serde(with = "finite_or_text")]
     pub x: f64,
     /// Value.
-    #[serde(with = "finite_or_text")]
     pub y: f64,
     /// Lower end.
-    #[serde(with = "finite_or_text")]
     pub low: f64,
     /// Upper end.
-    #[serde(with = "finite_or_text")]
     pub high: f64,
+}
+
+/// Documents hold tens of thousands of points, most of them without an interval.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum StoredPoint {
+    Full(Stored, Stored, Stored, Stored),
+    Bare(Stored, Stored),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored(#[serde(with = "finite_or_text")] f64);
+
+impl From<Point> for StoredPoint {
+    fn from(p: Point) -> Self {
+        let same = |v: f64| v.to_bits() == p.y.to_bits();
+        if same(p.low) && same(p.high) {
+            Self::Bare(Stored(p.x), Stored(p.y))
+        } else {
+            Self::Full(Stored(p.x), Stored(p.y), Stored(p.low), Stored(p.high))
+        }
+    }
+}
+
+impl From<StoredPoint> for Point {
+    fn from(stored: StoredPoint) -> Self {
+        match stored {
+            StoredPoint::Bare(x, y) => Self::new(x.0, y.0),
+            StoredPoint::Full(x, y, low, high) => Self::with_interval(x.0, y.0, low.0, high.0),
+        }
+    }
 }
 
 impl Point {
@@ -282,6 +342,8 @@ impl Figure {
                         push(name, &points);
                     }
                     Mark::Level { y, label } => push(label, &[Point::new(f64::NAN, *y)]),
+                    Mark::Vertical { x, label } => push(label, &[Point::new(*x, f64::NAN)]),
+                    Mark::Text { x, y, text } => push(text, &[Point::new(*x, *y)]),
                     Mark::HeatMap { xs, ys, values, .. } => {
                         for (row, &y) in values.chunks(xs.len().max(1)).zip(ys) {
                             let points: Vec<Point> = xs

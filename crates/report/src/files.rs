@@ -47,3 +47,45 @@ pub fn write_json<T: Serialize + ?Sized>(path: &Path, value: &T) -> Result<(), R
     text.push('\n');
     write_text(path, &text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = std::fs::read_dir(folder).expect("lists");
+        entries.map(|e| e.expect("an entry").file_name().into_string().expect("UTF-8")).collect()
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_and_folders_are_made() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = dir.path().join("a/b/c.txt");
+        write_text(&path, "old, and longer").expect("writes");
+        write_text(&path, "new").expect("replaces");
+        assert_eq!(std::fs::read_to_string(&path).expect("reads"), "new");
+        assert_eq!(names(&dir.path().join("a/b")), ["c.txt"], "nothing is left beside it");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let ordinary = dir.path().join("ordinary");
+            std::fs::write(&ordinary, "").expect("writes");
+            let mode = |p: &Path| std::fs::metadata(p).expect("is there").permissions().mode();
+            assert_eq!(mode(&path), mode(&ordinary), "as readable as any other file");
+        }
+    }
+
+    #[test]
+    fn a_failure_names_the_path_and_leaves_everything_as_it_was() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = dir.path().join("taken");
+        std::fs::create_dir(&folder).expect("a folder where the file should go");
+        std::fs::write(folder.join("inside"), "kept").expect("writes");
+        let error = write_text(&folder, "text").expect_err("a folder is no file");
+        assert!(error.to_string().contains("taken"), "{error}");
+        assert_eq!(names(dir.path()), ["taken"], "no temporary file is left");
+        let below = folder.join("inside").join("file");
+        assert!(matches!(write_text(&below, "text"), Err(ReportError::Io { .. })));
+        assert_eq!(std::fs::read_to_string(folder.join("inside")).expect("reads"), "kept");
+    }
+}

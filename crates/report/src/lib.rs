@@ -9,13 +9,11 @@
 //! let panel = Panel::new("forward", Axis::linear("layer"), Axis::log10("second moment")).mark(line);
 //! let figure = Figure::new("signal", "Signal by layer", "It halves.").panel(panel);
 //! let svg = figure.to_svg();
-//! assert!(svg.contains("∞ from 3"), "what cannot be drawn is said");
+//! assert!(svg.contains("∞ at layer 3"), "what cannot be drawn is said");
 //! ```
 
 mod bundle;
-mod colour;
 mod document;
-mod draw;
 mod error;
 mod figure;
 mod files;
@@ -23,7 +21,7 @@ mod html;
 mod inline;
 mod markdown;
 mod number;
-mod scale;
+mod plot;
 mod table;
 
 pub use document::{Badge, Block, Card, Document, Section, Tone};

@@ -32,7 +32,11 @@ fn blocks(list: &[Block], out: &mut String) {
             Block::Table(table) => *out += &format!("{}\n", table.to_markdown()),
             Block::Figure(figure) => {
                 let caption = inline::markdown(&figure.caption);
-                *out += &format!("![{caption}](figures/{}.svg)\n\n*{caption}*\n\n", figure.id);
+                let title = inline::markdown(&figure.title);
+                *out += &format!(
+                    "**{title}**\n\n![{title}](figures/{}.svg)\n\n{caption}\n\n",
+                    figure.id
+                );
             }
             Block::Card(card) => {
                 let title = inline::markdown(&card.title);
@@ -44,6 +48,7 @@ fn blocks(list: &[Block], out: &mut String) {
                 );
                 blocks(&card.blocks, out);
             }
+            Block::Callout { text, .. } => *out += &format!("> {}\n\n", inline::markdown(text)),
             Block::Code(text) => *out += &format!("```\n{text}\n```\n\n"),
         }
     }

@@ -73,6 +73,18 @@ pub(crate) fn superscript(exponent: i32) -> String {
     exponent.to_string().chars().map(digit).collect()
 }
 
+/// A power of ten.
+pub(crate) fn power_of_ten(exponent: i32) -> String {
+    format!("10{}", superscript(exponent))
+}
+
+/// With so many decimals and a real minus sign, for ticks, which share their decimals.
+pub(crate) fn fixed(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    let zero = !text.bytes().any(|b| matches!(b, b'1'..=b'9'));
+    if zero { text.trim_start_matches('-').to_owned() } else { text.replace('-', "−") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -59,6 +59,22 @@ pub(crate) mod finite_or_text {
     }
 }
 
+/// The same for lists.
+pub(crate) mod all_finite_or_text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Value(#[serde(with = "super::finite_or_text")] f64);
+
+    pub(crate) fn serialize<S: Serializer>(values: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(values.iter().map(|&value| Value(value)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        Ok(Vec::<Value>::deserialize(from)?.into_iter().map(|value| value.0).collect())
+    }
+}
+
 impl Cell {
     /// Words.
     pub fn text(text: impl Into<String>) -> Self {
@@ -78,6 +94,11 @@ impl Cell {
     /// A coloured word.
     pub fn badge(label: impl Into<String>, tone: Tone) -> Self {
         Self::Badge(Badge::new(label, tone))
+    }
+
+    /// Words that lead to an address on the web, an anchor, or a file beside the document.
+    pub fn link(text: impl std::fmt::Display, to: impl std::fmt::Display) -> Self {
+        Self::Text(format!("[{text}]({to})"))
     }
 
     pub(crate) fn is_numeric(&self) -> bool {
@@ -146,9 +167,13 @@ impl Table {
         let numeric = self.numeric_columns();
         let line = |cells: &[String]| {
             let padded = cells.iter().enumerate().map(|(i, cell)| {
-                let width = widths[i.min(widths.len().saturating_sub(1))];
+                let width = widths.get(i).copied().unwrap_or(0);
                 let fill = " ".repeat(width.saturating_sub(cell.chars().count()));
-                if numeric[i] { format!("{fill}{cell}") } else { format!("{cell}{fill}") }
+                if numeric.get(i) == Some(&true) {
+                    format!("{fill}{cell}")
+                } else {
+                    format!("{cell}{fill}")
+                }
             });
             padded.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
         };
@@ -174,20 +199,22 @@ impl Table {
 
     /// A pipe table.
     pub fn to_markdown(&self) -> String {
-        let escape = |text: String| text.replace('|', "\\|").replace('\n', " ");
-        let line = |cells: Vec<String>| {
-            format!("| {} |\n", cells.into_iter().map(escape).collect::<Vec<_>>().join(" | "))
-        };
+        let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
         let rule: Vec<String> = self
             .numeric_columns()
             .iter()
             .map(|n| if *n { "---:".to_owned() } else { "---".to_owned() })
             .collect();
-        let mut text =
-            if self.caption.is_empty() { String::new() } else { format!("{}\n\n", self.caption) };
-        text += &line(self.columns.clone());
+        let mut text = if self.caption.is_empty() {
+            String::new()
+        } else {
+            inline::markdown(&self.caption) + "\n\n"
+        };
+        text += &line(self.columns.iter().map(|c| inline::markdown(c)).collect());
         text += &format!("| {} |\n", rule.join(" | "));
-        self.rows.iter().for_each(|row| text += &line(row.iter().map(Cell::display).collect()));
+        for row in &self.rows {
+            text += &line(row.iter().map(|cell| inline::markdown(&cell.display())).collect());
+        }
         text
     }
 
@@ -205,5 +232,44 @@ impl Table {
         }
         let bytes = writer.into_inner().map_err(|e| failed(e.to_string()))?;
         String::from_utf8(bytes).map_err(|e| failed(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(rows: Vec<Vec<Cell>>) -> Table {
+        Table { rows, ..Table::new("t", "**A** | b", &["name_x", "value"]) }
+    }
+
+    #[test]
+    fn one_value_has_three_spellings() {
+        let table = table(vec![
+            vec![Cell::link("a|b", "#x"), Cell::number(-1.0 / 3e7)],
+            vec![Cell::text("<c>"), Cell::number(f64::INFINITY)],
+            vec![Cell::text("d, \"e\""), Cell::count(12)],
+        ]);
+        let text = table.to_text();
+        assert!(text.starts_with("A | b\n") && text.is_ascii(), "{text}");
+        assert!(text.contains("-3.333e-8\n") && text.contains(" inf\n"), "{text}");
+        let markdown = table.to_markdown();
+        assert!(markdown.starts_with("**A** \\| b\n\n| name\\_x | value |\n| --- | ---: |\n"));
+        assert!(
+            markdown.contains("| [a\\|b](#x) | −3.333×10⁻⁸ |\n| &lt;c&gt; | ∞ |\n"),
+            "{markdown}"
+        );
+        let csv = table.to_csv().expect("rows match columns");
+        let all_digits = csv.contains("a|b,-0.000000033333333333333334\n");
+        assert!(all_digits && csv.contains("\"d, \"\"e\"\"\",12\n"), "{csv}");
+    }
+
+    #[test]
+    fn rows_that_do_not_match_the_columns_are_shown_but_refused_as_csv() {
+        for row in [vec![], vec![Cell::count(1); 3]] {
+            let table = table(vec![row]);
+            assert!(table.to_text().lines().count() == 3 && table.to_markdown().contains('|'));
+            assert!(matches!(table.to_csv(), Err(ReportError::Encode { .. })));
+        }
     }
 }
