@@ -48,7 +48,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         None => verify::run(&common, &verify),
         Some(command) => {
             if verify != args::Verify::default() {
-                anyhow::bail!("--budget, --only and --data belong behind the subcommand: gainstage verify --budget quick");
+                anyhow::bail!(
+                    "--budget, --only and --data belong behind the subcommand: gainstage verify --budget quick"
+                );
             }
             match command {
                 Command::Verify(args) => verify::run(&common, &args),

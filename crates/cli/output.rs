@@ -17,11 +17,20 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
 }
 
 /// A result in the form that was asked for: `json` whole, or the tables with `text` around them.
-pub(crate) fn result(common: &Common, json: &impl Serialize, tables: &[Table], text: &str) -> anyhow::Result<()> {
+pub(crate) fn result(
+    common: &Common,
+    json: &impl Serialize,
+    tables: &[Table],
+    text: &str,
+) -> anyhow::Result<()> {
     match common.format {
         Format::Json => write(&(serde_json::to_string_pretty(json)? + "\n")),
-        Format::Csv => write(&tables.iter().map(Table::to_csv).collect::<Result<Vec<_>, _>>()?.join("\n")),
-        Format::Markdown => write(&tables.iter().map(|t| t.to_markdown() + "\n").collect::<String>()),
+        Format::Csv => {
+            write(&tables.iter().map(Table::to_csv).collect::<Result<Vec<_>, _>>()?.join("\n"))
+        }
+        Format::Markdown => {
+            write(&tables.iter().map(|t| t.to_markdown() + "\n").collect::<String>())
+        }
         Format::Text => {
             let tables: String = tables.iter().map(|t| t.to_text() + "\n").collect();
             write(&format!("{tables}{text}"))
@@ -50,5 +59,7 @@ pub(crate) fn complain(error: &anyhow::Error) {
 }
 
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe))
+    error.chain().any(|cause| {
+        cause.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
+    })
 }

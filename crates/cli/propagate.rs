@@ -1,12 +1,15 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use gainstage_claims::{LayerPanel, layer_figure};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Document, Figure, Section, Table};
-use gainstage_simulate::{Energy, InputSource, LayerDraw, Measured, Precision, Setup, measure_with_progress};
+use gainstage_simulate::{
+    Energy, InputSource, LayerDraw, Measured, Precision, Setup, measure_with_progress,
+};
 use gainstage_spec::{Dense, InputStatistics, Inputs, Layer, Network};
 use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test};
-use gainstage_theory::{LayerPrediction, Options, Predicted, Prediction, predict};
+use gainstage_theory::{Options, Predicted, Prediction, predict};
 use serde::Serialize;
 
 use crate::args::{Common, Propagate, Storage};
@@ -111,22 +114,33 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
 fn network(args: &Propagate) -> anyhow::Result<Network> {
     match &args.network {
         None => {
-            let dense = Dense::new(args.width.get(), args.init.clone(), args.activation.clone()).with_bias(args.bias.clone());
+            let dense = Dense::new(args.width.get(), args.init.clone(), args.activation.clone())
+                .with_bias(args.bias.clone());
             Ok(Network::new(args.width.get(), vec![Layer::Dense(dense); args.depth.get()])?)
         }
         Some(path) => {
-            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-            toml::from_str(&text).with_context(|| format!("{} is no network description", path.display()))
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            toml::from_str(&text)
+                .with_context(|| format!("{} is no network description", path.display()))
         }
     }
 }
 
 /// The batch, and what the prediction needs to know of it.
-fn inputs(common: &Common, args: &Propagate, network: &Network) -> anyhow::Result<(InputSource, InputStatistics)> {
+fn inputs(
+    common: &Common,
+    args: &Propagate,
+    network: &Network,
+) -> anyhow::Result<(InputSource, InputStatistics)> {
     let batch = args.batch.get();
     match args.inputs.as_str() {
-        "sphere" => Ok((InputSource::Random(Inputs::Sphere), InputStatistics::gaussian(network.input))),
-        "gaussian" => Ok((InputSource::Random(Inputs::Gaussian), InputStatistics::gaussian(network.input))),
+        "sphere" => {
+            Ok((InputSource::Random(Inputs::Sphere), InputStatistics::gaussian(network.input)))
+        }
+        "gaussian" => {
+            Ok((InputSource::Random(Inputs::Gaussian), InputStatistics::gaussian(network.input)))
+        }
         other => {
             let source: Source = other.parse()?;
             let data = crate::data::load(common, &source)?;
@@ -136,15 +150,25 @@ fn inputs(common: &Common, args: &Propagate, network: &Network) -> anyhow::Resul
                 "the images have {width} pixels and the network takes {}; use --width {width} or a network file",
                 network.input
             );
-            anyhow::ensure!(batch <= data.train.len(), "--batch is {batch}; the data hold {} images", data.train.len());
-            let rows: Vec<f32> = data.train.pixels[..batch * width].iter().map(|&p| f32::from(p) / 255.0).collect();
+            anyhow::ensure!(
+                batch <= data.train.len(),
+                "--batch is {batch}; the data hold {} images",
+                data.train.len()
+            );
+            let rows: Vec<f32> =
+                data.train.pixels[..batch * width].iter().map(|&p| f32::from(p) / 255.0).collect();
             let statistics = InputStatistics::measure(&rows, width);
             Ok((InputSource::Given(Arc::from(rows)), statistics))
         }
     }
 }
 
-fn answer(setup: &Setup, options: &Options, prediction: &Prediction, measured: &Measured) -> anyhow::Result<Answer> {
+fn answer(
+    setup: &Setup,
+    options: &Options,
+    prediction: &Prediction,
+    measured: &Measured,
+) -> anyhow::Result<Answer> {
     let tests = 3 * measured.layers.len();
     let alpha = FAMILY_RATE / tests as f64;
     let layers = measured
@@ -169,7 +193,9 @@ fn answer(setup: &Setup, options: &Options, prediction: &Prediction, measured: &
         .breakdowns
         .iter()
         .enumerate()
-        .flat_map(|(trial, list)| list.iter().map(move |&breakdown| BreakdownRow { trial, breakdown }))
+        .flat_map(|(trial, list)| {
+            list.iter().map(move |&breakdown| BreakdownRow { trial, breakdown })
+        })
         .collect();
     Ok(Answer {
         version: 1,
@@ -230,7 +256,13 @@ fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Q
     // The injected error signal has one value in every draw; only rounding is left of it.
     if variance < 1e-12 {
         let equal = (moments.mean() - predicted.log_mean).abs() < 1e-5;
-        return Ok(base(interval.0, interval.1, interval.2, None, if equal { "agrees" } else { "differs" }));
+        return Ok(base(
+            interval.0,
+            interval.1,
+            interval.2,
+            None,
+            if equal { "agrees" } else { "differs" },
+        ));
     }
     let test = mean_test(&moments, predicted.log_mean, variance)?;
     let verdict = if test.p_value < alpha { "differs" } else { "agrees" };
@@ -239,8 +271,18 @@ fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Q
 
 fn table(answer: &Answer) -> Table {
     let columns = [
-        "layer", "fan in", "fan out", "forward predicted", "measured", "", "gradient predicted", "measured", "", "weight gradient predicted",
-        "measured", "",
+        "layer",
+        "fan in",
+        "fan out",
+        "forward predicted",
+        "measured",
+        "",
+        "gradient predicted",
+        "measured",
+        "",
+        "weight gradient predicted",
+        "measured",
+        "",
     ];
     let caption = format!(
         "Typical second moments over {} draws; every test at {:.1e} (family {:.1e})",
@@ -250,9 +292,14 @@ fn table(answer: &Answer) -> Table {
     );
     let mut table = Table::new("layers", caption, &columns);
     for row in &answer.layers {
-        let mut cells = vec![Cell::count(row.layer), Cell::count(row.fan_in), Cell::count(row.fan_out)];
+        let mut cells =
+            vec![Cell::count(row.layer), Cell::count(row.fan_in), Cell::count(row.fan_out)];
         for quantity in [&row.forward, &row.gradient, &row.weight_gradient] {
-            cells.extend([Cell::number(quantity.predicted), Cell::number(quantity.measured), Cell::text(quantity.verdict)]);
+            cells.extend([
+                Cell::number(quantity.predicted),
+                Cell::number(quantity.measured),
+                Cell::text(quantity.verdict),
+            ]);
         }
         table.push(cells);
     }
@@ -260,13 +307,18 @@ fn table(answer: &Answer) -> Table {
 }
 
 fn figure(prediction: &Prediction, measured: &Measured) -> Figure {
-    type Pick = (fn(&LayerPrediction) -> &Predicted, fn(&LayerDraw) -> Energy);
-    let panels: [(&str, Pick); 3] = [
+    let panels: [LayerPanel<'_>; 3] = [
         ("forward: pre-activations", (|l| &l.forward, |d| d.forward)),
         ("backward: error signals", (|l| &l.gradient, |d| d.gradient)),
         ("weight gradients", (|l| &l.weight_gradient, |d| d.weight_gradient)),
     ];
-    gainstage_claims::layer_figure("propagate", "Second moment by layer, predicted and measured", &panels, prediction, measured)
+    layer_figure(
+        "propagate",
+        "Second moment by layer, predicted and measured",
+        &panels,
+        prediction,
+        measured,
+    )
 }
 
 fn document(network: &Network, answer: &Answer, table: Table, figure: Figure) -> Document {

@@ -27,7 +27,8 @@ pub enum Plant {
 }
 
 /// What every experiment needs: seed, budget, data, and the error rate it runs at.
-pub struct Lab<'a> {
+#[derive(Clone)]
+pub struct Lab {
     /// Root of every stream.
     pub seed: u64,
     /// How much is measured.
@@ -37,20 +38,31 @@ pub struct Lab<'a> {
     /// An error to plant, for negative controls.
     pub plant: Option<Plant>,
     /// Called with a few words when an experiment goes on to its next step.
-    pub progress: &'a (dyn Fn(&str) + Sync),
-    pub(crate) notebook: OnceLock<Runs>,
+    pub progress: Arc<dyn Fn(&str) + Send + Sync>,
+    /// The notebook's models, trained once for all claims about them.
+    pub(crate) notebook: Arc<OnceLock<Runs>>,
+    /// Code of the claim that is running: part of every experiment's seed.
+    pub(crate) code: &'static str,
 }
 
-impl std::fmt::Debug for Lab<'_> {
+impl std::fmt::Debug for Lab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lab").field("seed", &self.seed).field("budget", &self.budget).finish_non_exhaustive()
+        f.debug_struct("Lab")
+            .field("seed", &self.seed)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
     }
 }
 
-impl<'a> Lab<'a> {
+impl Lab {
     /// A lab without planted errors.
-    pub fn new(seed: u64, budget: Budget, data: Arc<Dataset>, progress: &'a (dyn Fn(&str) + Sync)) -> Self {
-        Self { seed, budget, data, plant: None, progress, notebook: OnceLock::new() }
+    pub fn new(
+        seed: u64,
+        budget: Budget,
+        data: Arc<Dataset>,
+        progress: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        Self { seed, budget, data, plant: None, progress, notebook: Arc::default(), code: "" }
     }
 
     /// The same with an error planted.
@@ -68,11 +80,14 @@ impl<'a> Lab<'a> {
         Probability::new(FAMILY_RATE / FAMILY_SIZE as f64).expect("a rate between 0 and 1")
     }
 
-    /// A seed of its own for every experiment, by name (64-bit FNV-1a of the name, mixed with the root).
+    /// A seed of its own for every experiment of every claim, by name (64-bit FNV-1a, mixed with the root).
     pub(crate) fn seed_for(&self, name: &str) -> u64 {
-        name.bytes().fold(0xcbf2_9ce4_8422_2325 ^ self.seed, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        })
+        self.code
+            .bytes()
+            .chain(name.bytes())
+            .fold(0xcbf2_9ce4_8422_2325 ^ self.seed, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            })
     }
 
     /// Draws one weight array of an experiment.

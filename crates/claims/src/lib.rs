@@ -1,1 +1,43 @@
-//! The ledger: statements about initialization, each with its prediction, experiment, test and verdict.
+//! The ledger: statements about weight initialization, each with its prediction, experiment, test and
+//! verdict.
+//!
+//! A [`Claim`] is data plus one short experiment. Its rule is fixed before looking; equality is an
+//! equivalence test with a stated margin; the family of all claims runs at a stated false-alarm rate
+//! ([`FAMILY_RATE`]). [`run`] measures, [`document`] typesets: tests, command line and report read the
+//! same [`Record`]s.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use gainstage_claims::{Budget, Lab, find, run};
+//! use gainstage_data::{Source, load};
+//!
+//! let data = Arc::new(load(&Source::Synthetic, &mut |_| ())?);
+//! let lab = Lab::new(1, Budget::Quick, data, Arc::new(|_: &str| ()));
+//! let (record, _) = run(find("HE01")?, &lab)?;
+//! assert_eq!(record.verdict, record.expected);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod claim;
+mod deep;
+mod document;
+mod error;
+mod figures;
+mod he;
+mod lab;
+mod ledger;
+mod notebook;
+mod signal;
+mod symmetry;
+mod training;
+mod vanishing;
+mod verdict;
+mod xavier;
+
+pub use claim::{Budget, Chapter, Claim, Conclusion, Finding, Outcome, Record, Verdict};
+pub use document::{Run, document};
+pub use error::ClaimError;
+pub use figures::{LayerPanel, Readers, layer_figure};
+pub use lab::{FAMILY_RATE, FAMILY_SIZE, Lab, Plant};
+pub use ledger::{find, ledger, run};
+pub use notebook::{INITS, ModelRun, Runs, SeedRun, notebook, notebook_figures};

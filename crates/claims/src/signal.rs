@@ -1,7 +1,9 @@
 //! The experiment behind most claims: a described network, predicted and measured.
 
 use gainstage_simulate::{Energy, InputSource, LayerDraw, Measured, Setup, measure_with_progress};
-use gainstage_spec::{Dense, Initializer, InputStatistics, Inputs, Layer, Network, ScalingDistribution};
+use gainstage_spec::{
+    Dense, Initializer, InputStatistics, Inputs, Layer, Network, ScalingDistribution,
+};
 use gainstage_stats::Moments;
 use gainstage_theory::{LayerPrediction, Options, Predicted, Prediction, predict};
 
@@ -50,8 +52,14 @@ pub(crate) struct Signal {
 impl Signal {
     /// Predicts and measures on inputs of mean square exactly 1, one input per draw, so that every
     /// draw is one sample of the finite-width law.
-    pub(crate) fn new(lab: &Lab, label: &str, network: &Network, trials: usize) -> Result<Self, ClaimError> {
-        let prediction = predict(network, &InputStatistics::gaussian(network.input), &Options::default())?;
+    pub(crate) fn new(
+        lab: &Lab,
+        label: &str,
+        network: &Network,
+        trials: usize,
+    ) -> Result<Self, ClaimError> {
+        let prediction =
+            predict(network, &InputStatistics::gaussian(network.input), &Options::default())?;
         let setup = Setup {
             // A label's own stream: two experiments of one claim are independent.
             seed: lab.seed_for(label),
@@ -83,12 +91,19 @@ impl Signal {
     /// What theory says of [`Signal::growth`]: the exact mean of the logarithm at this width.
     pub(crate) fn growth_predicted(&self, side: Side) -> f64 {
         let (first, last) = (&self.prediction.layers[0], &self.prediction.layers[self.depth() - 1]);
-        side.sign() * (side.predicted(last).log_mean - side.predicted(first).log_mean) / (self.depth() - 1) as f64
+        side.sign() * (side.predicted(last).log_mean - side.predicted(first).log_mean)
+            / (self.depth() - 1) as f64
     }
 
     /// The measured typical factor per layer against the predicted one.
-    pub(crate) fn growth_finding(&self, lab: &Lab, side: Side, margin: f64) -> Result<Finding, ClaimError> {
-        let what = format!("{}: factor of the second moment per layer, {}", self.label, side.name());
+    pub(crate) fn growth_finding(
+        &self,
+        lab: &Lab,
+        side: Side,
+        margin: f64,
+    ) -> Result<Finding, ClaimError> {
+        let what =
+            format!("{}: factor of the second moment per layer, {}", self.label, side.name());
         factor_finding(lab, what, &self.growth(side), self.growth_predicted(side).exp(), margin)
     }
 
@@ -100,7 +115,8 @@ impl Signal {
         claimed: f64,
         margin: f64,
     ) -> Result<Finding, ClaimError> {
-        let what = format!("{}: factor per layer, {}, against the statement's", self.label, side.name());
+        let what =
+            format!("{}: factor per layer, {}, against the statement's", self.label, side.name());
         factor_finding(lab, what, &self.growth(side), claimed, margin)
     }
 }
@@ -150,7 +166,8 @@ pub(crate) fn equality(
     if !finite {
         return Ok(not_finite(what, predicted, values));
     }
-    let test = gainstage_stats::equivalence(&Moments::from(values), predicted, margin, lab.alpha())?;
+    let test =
+        gainstage_stats::equivalence(&Moments::from(values), predicted, margin, lab.alpha())?;
     Ok(Finding {
         what,
         predicted: Some(predicted),
@@ -198,7 +215,11 @@ pub(crate) fn exactly(what: impl Into<String>, predicted: f64, measured: f64, n:
         n,
         test: "exact".to_owned(),
         p_value: None,
-        conclusion: if predicted == measured { Conclusion::Holds } else { Conclusion::Contradicted },
+        conclusion: if predicted == measured {
+            Conclusion::Holds
+        } else {
+            Conclusion::Contradicted
+        },
     }
 }
 
@@ -221,8 +242,12 @@ impl Lab {
 fn scaled(weights: &Initializer, factor: f64) -> Initializer {
     match weights.clone() {
         Initializer::Constant { value } => Initializer::Constant { value: value * factor },
-        Initializer::Uniform { low, high } => Initializer::Uniform { low: low * factor, high: high * factor },
-        Initializer::Normal { mean, std } => Initializer::Normal { mean: mean * factor, std: std * factor },
+        Initializer::Uniform { low, high } => {
+            Initializer::Uniform { low: low * factor, high: high * factor }
+        }
+        Initializer::Normal { mean, std } => {
+            Initializer::Normal { mean: mean * factor, std: std * factor }
+        }
         Initializer::VarianceScaling { scale, mode, distribution } => {
             Initializer::VarianceScaling { scale: scale * factor * factor, mode, distribution }
         }

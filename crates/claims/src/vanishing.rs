@@ -5,6 +5,7 @@ use gainstage_simulate::{BreakdownKind, InputSource, Precision, Setup, measure};
 use gainstage_spec::{Activation, Initializer, InputStatistics, Inputs, Network};
 use gainstage_stats::{Moments, Probability, wilson_interval};
 use gainstage_theory::{Options, predict};
+use statrs::distribution::{ContinuousCDF, Normal};
 
 use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
 use crate::figures::{percent, signal_figure, significant};
@@ -38,7 +39,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         prediction: "At normal(std = 0.15) and width 256 (n Var[w] = 5.76) a ReLU network grows 2.88-fold per layer both ways. \
              A bounded activation cannot: tanh settles at the fixed point of its variance map and saturates; only its \
              gradient grows, by chi_1 per layer.",
-        rule: "Qualified if ReLU explodes as predicted, the tanh signal stays at its fixed point within 2%, and the tanh gradient \
+        rule: "Qualified if ReLU explodes as predicted, the tanh signal stays at its fixed point within 5%, and the tanh gradient \
              grows by the predicted factor within 5%; supported if the tanh signal grows too; refuted if ReLU does not explode.",
         expected: Verdict::Qualified,
         run: too_large,
@@ -62,7 +63,12 @@ fn too_small(lab: &Lab) -> Result<Outcome, ClaimError> {
     let init = Initializer::normal(0.05);
     let mut signals = Vec::new();
     for (label, phi) in [("no activation", Activation::Linear), ("ReLU", Activation::Relu)] {
-        signals.push(Signal::new(lab, label, &Network::uniform(WIDTH, DEPTH, &init, &phi)?, trials)?);
+        signals.push(Signal::new(
+            lab,
+            label,
+            &Network::uniform(WIDTH, DEPTH, &init, &phi)?,
+            trials,
+        )?);
     }
     let mut findings = Vec::new();
     for signal in &signals {
@@ -96,14 +102,30 @@ fn too_small(lab: &Lab) -> Result<Outcome, ClaimError> {
 fn too_large(lab: &Lab) -> Result<Outcome, ClaimError> {
     let trials = lab.budget.pick(200, 600, 3000);
     let init = Initializer::normal(0.15);
-    let relu = Signal::new(lab, "ReLU", &Network::uniform(WIDTH, DEPTH, &init, &Activation::Relu)?, trials)?;
-    let tanh = Signal::new(lab, "tanh", &Network::uniform(WIDTH, DEPTH, &init, &Activation::Tanh)?, trials)?;
+    let relu = Signal::new(
+        lab,
+        "ReLU",
+        &Network::uniform(WIDTH, DEPTH, &init, &Activation::Relu)?,
+        trials,
+    )?;
+    let tanh = Signal::new(
+        lab,
+        "tanh",
+        &Network::uniform(WIDTH, DEPTH, &init, &Activation::Tanh)?,
+        trials,
+    )?;
     let fixed = tanh.prediction.layers[DEPTH - 1].forward.expected;
     let last = tanh.measured.layers[DEPTH - 1].values(|draw| draw.forward.mean);
     let findings = vec![
         relu.growth_finding(lab, Side::Forward, MARGIN)?,
         relu.growth_finding(lab, Side::Backward, MARGIN)?,
-        equality(lab, "tanh: second moment of the last pre-activation".into(), &last, fixed, 0.02 * fixed)?,
+        equality(
+            lab,
+            "tanh: second moment of the last pre-activation".into(),
+            &last,
+            fixed,
+            0.05 * fixed,
+        )?,
         tanh.growth_finding(lab, Side::Backward, 0.05)?,
     ];
     let explodes = findings[..2].iter().all(|f| f.low > 1.0);
@@ -126,7 +148,11 @@ fn too_large(lab: &Lab) -> Result<Outcome, ClaimError> {
             significant(findings[3].measured),
         ),
         experiment: experiment(trials, "normal(std = 0.15)"),
-        figures: vec![signal_figure("VAN02-signal", "Too large: ReLU explodes, tanh saturates", &[&relu, &tanh])],
+        figures: vec![signal_figure(
+            "VAN02-signal",
+            "Too large: ReLU explodes, tanh saturates",
+            &[&relu, &tanh],
+        )],
         tables: Vec::new(),
         findings,
     })
@@ -163,7 +189,8 @@ fn number_formats(lab: &Lab) -> Result<Outcome, ClaimError> {
     let mut parts = Vec::new();
     let mut rows = Vec::new();
     for case in cases {
-        let network = Network::uniform(64, case.depth, &Initializer::normal(case.std), &Activation::Relu)?;
+        let network =
+            Network::uniform(64, case.depth, &Initializer::normal(case.std), &Activation::Relu)?;
         let predicted = predicted_breakdown(&network, &case)?;
         let label = format!("{} {:?} at std {}", case.name, case.kind, case.std).to_lowercase();
         let setup = Setup {
@@ -226,15 +253,15 @@ fn number_formats(lab: &Lab) -> Result<Outcome, ClaimError> {
 ///
 /// Given a layer's second moment q its n pre-activations are independent normal(std = sqrt q), so the
 /// largest magnitude among them is known; q itself has the finite-width law. Underflow asks that the
-/// largest magnitude rounds to zero. Where products are summed in the format they are stored in (f32),
+/// largest magnitude rounds to zero; magnitudes between half the smallest number and it round up once, which
+/// delays the end by a layer. Where products are summed in the format they are stored in (f32),
 /// single products w h vanish before their sum would: the largest weight shifts the first layer.
 fn predicted_breakdown(network: &Network, case: &Format) -> Result<(usize, usize), ClaimError> {
     let options = Options { level: 0.998, ..Options::default() };
     let prediction = predict(network, &InputStatistics::gaussian(network.input), &options)?;
     let n = network.output() as f64;
     // P(max of n normals <= x) = (1 - 2 Q(x))^n, solved for both tails.
-    let normal = |p: f64| gainstage_theory::normal_quantile(p);
-    let largest = |tail: f64| normal(0.5 + 0.5 * tail.powf(1.0 / n));
+    let largest = |tail: f64| Normal::standard().inverse_cdf(0.5 + 0.5 * tail.powf(1.0 / n));
     let (lowest_max, highest_max) = (largest(0.001), largest(0.999));
     let (low_bound, high_bound) = match case.kind {
         BreakdownKind::Overflow => (case.precision.largest(), case.precision.largest()),
@@ -264,5 +291,6 @@ fn predicted_breakdown(network: &Network, case: &Format) -> Result<(usize, usize
             last = layer.layer;
         }
     }
-    Ok((first, last))
+    let rounded_up = usize::from(case.kind == BreakdownKind::Underflow);
+    Ok((first, last + rounded_up))
 }

@@ -1,0 +1,150 @@
+//! Deep ReLU networks on images: He's figures 2 and 3 with perceptrons.
+
+use gainstage_report::{Axis, Figure, Mark, Panel, Point};
+use gainstage_spec::{Activation, Initializer};
+use gainstage_train::{Fit, Job, Optimizer, Protocol, fit_many};
+
+use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
+use crate::figures::significant;
+use crate::training::Prepared;
+use crate::verdict::all_hold;
+use crate::{ClaimError, Lab};
+
+const WIDTH: usize = 128;
+const DEPTHS: [usize; 2] = [22, 30];
+/// Steps over which a loss is averaged.
+const WINDOW: usize = 25;
+
+pub(crate) const CLAIMS: [Claim; 1] = [Claim {
+    code: "HE05",
+    chapter: Chapter::He,
+    statement: "He's rule trains ReLU networks of 22 and 30 layers; Xavier starts later at 22 and stalls at 30.",
+    source: "He et al. 2015, figures 2 and 3 (convolutional networks; perceptrons here)",
+    prediction: "Xavier's weight gradients are smaller by 2^-(L-2)/2 in every hidden layer at once: a factor of about 1/1000 at 22 layers \
+         and 1/16,000 at 30, so plain SGD barely moves and the loss stays at ln(classes).",
+    rule: "Supported if, in every seed and at both depths, He's loss (mean of 25 steps) falls below 1 and Xavier's has not fallen below 2 \
+         by then; refuted otherwise. How far Xavier gets within the budget is reported.",
+    expected: Verdict::Supported,
+    run: deep_networks,
+}];
+
+/// Means over consecutive windows of steps.
+fn smoothed(fit: &Fit) -> Vec<f64> {
+    let windows = fit.step_losses.chunks_exact(WINDOW);
+    windows.map(|w| w.iter().map(|&l| f64::from(l)).sum::<f64>() / WINDOW as f64).collect()
+}
+
+/// First window below a level.
+fn first_below(losses: &[f64], level: f64) -> Option<usize> {
+    losses.iter().position(|&l| l < level)
+}
+
+fn deep_networks(lab: &Lab) -> Result<Outcome, ClaimError> {
+    let data = Prepared::new(lab)?;
+    let seeds = lab.budget.pick(3, 10, 30);
+    let steps = lab.budget.pick(700, 1000, 3000);
+    let optimizer = Optimizer::Momentum { rate: 0.005, momentum: 0.9, nesterov: false };
+    let protocol =
+        Protocol { optimizer, batch: 64, max_steps: Some(steps), ..Protocol::notebook() };
+    let inits = [("He", Initializer::he_normal()), ("Xavier", Initializer::glorot_normal())];
+    let mut jobs = Vec::new();
+    for depth in DEPTHS {
+        for (_, init) in &inits {
+            // All layers but the last are hidden.
+            let network = lab.classifier(&vec![WIDTH; depth - 1], init, &Activation::Relu)?;
+            let job = |seed| Job {
+                network: network.clone(),
+                protocol: protocol.clone(),
+                seed: lab.seed + seed,
+            };
+            jobs.extend((0..seeds).map(job));
+        }
+    }
+    let fits = fit_many(&jobs, &data.train, None, &|_, _| ())?;
+    let curves: Vec<Vec<Vec<f64>>> =
+        fits.chunks(seeds as usize).map(|c| c.iter().map(smoothed).collect()).collect();
+    let [he22, xavier22, he30, xavier30] = [&curves[0], &curves[1], &curves[2], &curves[3]];
+    let n = seeds as usize;
+    let count = |what: String, good: usize| Finding {
+        what,
+        predicted: Some(n as f64),
+        measured: good as f64,
+        low: good as f64,
+        high: good as f64,
+        level: 1.0,
+        n,
+        test: "in every seed".to_owned(),
+        p_value: None,
+        conclusion: if good == n { Conclusion::Holds } else { Conclusion::Contradicted },
+    };
+    let trained =
+        |curves: &[Vec<f64>]| curves.iter().filter(|c| first_below(c, 1.0).is_some()).count();
+    let later = |he: &[Vec<f64>], xavier: &[Vec<f64>]| {
+        let pairs = he.iter().zip(xavier).filter(|(he, xavier)| {
+            first_below(he, 1.0).is_some_and(|h| first_below(xavier, 2.0).is_none_or(|x| x > h))
+        });
+        pairs.count()
+    };
+    let findings = vec![
+        count("He, 22 layers: seeds whose loss falls below 1".into(), trained(he22)),
+        count("He, 30 layers: seeds whose loss falls below 1".into(), trained(he30)),
+        count(
+            "22 layers: seeds in which Xavier is above 2 when He falls below 1".into(),
+            later(he22, xavier22),
+        ),
+        count(
+            "30 layers: seeds in which Xavier is above 2 when He falls below 1".into(),
+            later(he30, xavier30),
+        ),
+    ];
+    let last = |curves: &[Vec<f64>]| {
+        curves.iter().filter_map(|c| c.last()).sum::<f64>() / curves.len() as f64
+    };
+    Ok(Outcome {
+        verdict: all_hold(&findings, Verdict::Supported),
+        sentence: format!(
+            "After {steps} steps the mean loss was {} (He) and {} (Xavier) at 22 layers, {} and {} at 30.",
+            significant(last(he22)),
+            significant(last(xavier22)),
+            significant(last(he30)),
+            significant(last(xavier30))
+        ),
+        experiment: format!(
+            "perceptrons of width {WIDTH} on {}, SGD with rate 0.005 and momentum 0.9, {steps} steps of 64 images, {n} seeds",
+            lab.data.name
+        ),
+        figures: vec![figure(&curves, n)],
+        tables: Vec::new(),
+        findings,
+    })
+}
+
+fn figure(curves: &[Vec<Vec<f64>>], seeds: usize) -> Figure {
+    let text = format!(
+        "Training loss, mean of {WINDOW} steps; bold: mean over {seeds} seeds, thin: single seeds. He descends at both depths, Xavier \
+         stays at its start."
+    );
+    let mut figure =
+        Figure::new("HE05-training", "Deep ReLU networks: He trains, Xavier waits", text);
+    for (i, depth) in DEPTHS.iter().enumerate() {
+        let mut panel = Panel::new(
+            format!("{depth} layers"),
+            Axis::linear("step"),
+            Axis::linear("training loss"),
+        );
+        for (j, name) in ["He", "Xavier"].iter().enumerate() {
+            let group = &curves[2 * i + j];
+            let x = |w: usize| ((w + 1) * WINDOW) as f64;
+            let lines = group
+                .iter()
+                .map(|c| c.iter().enumerate().map(|(w, &l)| Point::new(x(w), l)).collect());
+            panel.marks.push(Mark::Thin { colour: j + 1, lines: lines.collect() });
+            let mean = (0..group[0].len()).map(|w| {
+                (x(w), group.iter().filter_map(|c| c.get(w)).sum::<f64>() / group.len() as f64)
+            });
+            panel.marks.push(Mark::line(*name, j + 1, mean.collect()));
+        }
+        figure.panels.push(panel);
+    }
+    figure
+}

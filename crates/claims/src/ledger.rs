@@ -1,0 +1,50 @@
+use std::time::Instant;
+
+use crate::claim::{Claim, Outcome, Record};
+use crate::{ClaimError, Lab, deep, he, notebook, symmetry, vanishing, xavier};
+
+/// All claims, in the order in which the report tells them.
+pub fn ledger() -> Vec<&'static Claim> {
+    let families: [&'static [Claim]; 6] = [
+        &symmetry::CLAIMS,
+        &vanishing::CLAIMS,
+        &xavier::CLAIMS,
+        &he::CLAIMS,
+        &deep::CLAIMS,
+        &notebook::CLAIMS,
+    ];
+    families.into_iter().flatten().collect()
+}
+
+/// The claim with this code, in capitals or not.
+///
+/// # Errors
+/// [`ClaimError::Unknown`] with the codes that exist.
+pub fn find(code: &str) -> Result<&'static Claim, ClaimError> {
+    ledger().into_iter().find(|c| c.code.eq_ignore_ascii_case(code.trim())).ok_or_else(|| {
+        let known: Vec<&str> = ledger().iter().map(|c| c.code).collect();
+        ClaimError::Unknown { code: code.trim().to_owned(), known: known.join(", ") }
+    })
+}
+
+/// Runs one claim's experiment.
+///
+/// # Errors
+/// [`ClaimError`] if the experiment cannot be made; a contradicted statement is a result.
+pub fn run(claim: &'static Claim, lab: &Lab) -> Result<(Record, Outcome), ClaimError> {
+    let started = Instant::now();
+    let lab = Lab { code: claim.code, ..lab.clone() };
+    let outcome = (claim.run)(&lab)?;
+    let record = Record {
+        code: claim.code.to_owned(),
+        verdict: outcome.verdict,
+        expected: claim.expected,
+        statement: claim.statement.to_owned(),
+        sentence: outcome.sentence.clone(),
+        findings: outcome.findings.clone(),
+        experiment: outcome.experiment.clone(),
+        seed: lab.seed,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    Ok((record, outcome))
+}

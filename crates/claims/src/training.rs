@@ -1,0 +1,70 @@
+//! What the training claims share: images, networks, shuffled labels for negative controls.
+
+use gainstage_data::Split;
+use gainstage_spec::{Activation, Initializer, Network};
+use gainstage_train::Images;
+
+use crate::{ClaimError, Lab, Plant};
+
+/// Images held out for validation, as in the notebook.
+pub(crate) const HELD_OUT: usize = 5000;
+
+/// Prepared images: 5,000 held out, the rest for training, and the test set.
+pub(crate) struct Prepared {
+    pub(crate) train: Images,
+    pub(crate) validation: Images,
+    pub(crate) test: Images,
+}
+
+impl Prepared {
+    pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
+        let data = &lab.data;
+        let found = data.train.len();
+        // A small data set holds out a twelfth, as 5,000 are of 60,000.
+        let held_out = HELD_OUT.min(found / 12);
+        if held_out == 0 {
+            return Err(ClaimError::Data { found, needed: 12 });
+        }
+        let mut train = data.train.slice(held_out..found);
+        if lab.plant == Some(Plant::ShuffledLabels) {
+            // A fixed stride is coprime to any length that is no multiple of it.
+            let labels = train.labels.clone();
+            let n = labels.len();
+            train.labels = (0..n).map(|i| labels[(i * 7919 + 13) % n]).collect();
+        }
+        Ok(Self {
+            train: images(&train, data.classes)?,
+            validation: images(&data.train.slice(0..held_out), data.classes)?,
+            test: images(&data.test, data.classes)?,
+        })
+    }
+}
+
+fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
+    Ok(Images::new(&split.pixels, split.pixels_per_image(), &split.labels, classes)?)
+}
+
+impl Lab {
+    /// A perceptron on the lab's images with hidden layers of these widths.
+    pub(crate) fn classifier(
+        &self,
+        hidden: &[usize],
+        init: &Initializer,
+        phi: &Activation,
+    ) -> Result<Network, ClaimError> {
+        let mut widths = vec![self.data.train.pixels_per_image()];
+        widths.extend(hidden);
+        widths.push(self.data.classes);
+        Ok(Network::perceptron(&widths, &self.jittered(init), phi)?)
+    }
+
+    /// For a negative control, constants that are not quite constant.
+    fn jittered(&self, init: &Initializer) -> Initializer {
+        match (self.plant, init) {
+            (Some(Plant::Jitter(std)), Initializer::Constant { value }) => {
+                Initializer::Normal { mean: *value, std }
+            }
+            _ => init.clone(),
+        }
+    }
+}

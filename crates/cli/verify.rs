@@ -1,0 +1,142 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use gainstage_claims::{Lab, Record, Run, Verdict, document, find, ledger, run as run_claim};
+use gainstage_data::Source;
+use gainstage_report::{Cell, Table};
+use serde::Serialize;
+
+use crate::args::{Common, Verify};
+use crate::{Exit, output, progress};
+
+/// What `results.json` holds; the field names are a contract.
+#[derive(Serialize)]
+struct Results<'a> {
+    version: u32,
+    seed: u64,
+    budget: String,
+    data: &'a str,
+    seconds: f64,
+    claims: Vec<&'a Record>,
+}
+
+pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
+    let started = Instant::now();
+    let claims = if args.only.is_empty() {
+        ledger()
+    } else {
+        args.only.iter().map(|code| find(code)).collect::<Result<Vec<_>, _>>()?
+    };
+    let budget = args.budget.unwrap_or_default();
+    let data = crate::data::load(common, args.data.as_ref().unwrap_or(&Source::Auto))?;
+    output::note(common, &format!("images: {} ({})", data.name, data.source));
+    let data = Arc::new(data);
+
+    let bar = progress::bar(common, claims.len() as u64, "claims");
+    let words = bar.clone();
+    let lab = Lab::new(
+        common.seed,
+        budget,
+        Arc::clone(&data),
+        Arc::new(move |said: &str| words.set_message(said.to_owned())),
+    );
+    let mut runs = Vec::new();
+    for claim in claims {
+        bar.set_message(format!("{} {:?}", claim.code, claim.chapter).to_lowercase());
+        let (record, outcome) = run_claim(claim, &lab)?;
+        runs.push(Run { claim, record, outcome });
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+
+    let seconds = started.elapsed().as_secs_f64();
+    let results = Results {
+        version: 1,
+        seed: common.seed,
+        budget: budget.to_string(),
+        data: &data.name,
+        seconds,
+        claims: runs.iter().map(|r| &r.record).collect(),
+    };
+    let again = reproducibility(common, args, &results, &data.source, seconds);
+    document(&runs, again).write_bundle(&common.out)?;
+    gainstage_report::write_json(&common.out.join("results.json"), &results)?;
+
+    let surprises: Vec<&Run> =
+        runs.iter().filter(|r| r.record.verdict != r.record.expected).collect();
+    let text = summary(common, &runs, &surprises, seconds);
+    output::result(common, &results, &[table(&runs)], &text)?;
+    Ok(if surprises.is_empty() { Exit::Clean } else { Exit::Findings })
+}
+
+fn table(runs: &[Run]) -> Table {
+    let mut table = Table::new("verdicts", "", &["claim", "verdict", "seconds", "measured"]);
+    for run in runs {
+        let verdict = match run.record.verdict {
+            verdict if verdict == run.record.expected => verdict.to_string(),
+            verdict => format!("{verdict} (expected {})", run.record.expected),
+        };
+        table.push(vec![
+            Cell::text(&run.record.code),
+            Cell::text(verdict),
+            Cell::text(format!("{:.1}", run.record.seconds)),
+            Cell::text(&run.record.sentence),
+        ]);
+    }
+    table
+}
+
+fn summary(common: &Common, runs: &[Run], surprises: &[&Run], seconds: f64) -> String {
+    let count = |verdict| runs.iter().filter(|r| r.record.verdict == verdict).count();
+    let mut text = format!(
+        "{} claims in {seconds:.0} s: {} supported, {} qualified, {} refuted, {} inconclusive; {} other than expected{}\n",
+        runs.len(),
+        count(Verdict::Supported),
+        count(Verdict::Qualified),
+        count(Verdict::Refuted),
+        count(Verdict::Inconclusive),
+        surprises.len(),
+        if surprises.is_empty() { "" } else { ":" },
+    );
+    for run in surprises {
+        text += &format!(
+            "  {}: {} instead of {}\n",
+            run.record.code, run.record.verdict, run.record.expected
+        );
+    }
+    text + &format!("report: {}\n", common.out.join("index.html").display())
+}
+
+fn reproducibility(
+    common: &Common,
+    args: &Verify,
+    results: &Results<'_>,
+    source: &str,
+    seconds: f64,
+) -> Vec<(String, String)> {
+    let mut command =
+        format!("gainstage verify --budget {} --seed {}", results.budget, common.seed);
+    if !args.only.is_empty() {
+        command += &format!(" --only {}", args.only.join(","));
+    }
+    if let Some(data) = &args.data {
+        command += &format!(" --data {data}");
+    }
+    let row = |name: &str, value: String| (name.to_owned(), value);
+    vec![
+        row("command", format!("`{command}`")),
+        row("gainstage", env!("CARGO_PKG_VERSION").to_owned()),
+        row("images", format!("{} ({source})", results.data)),
+        row("seed", common.seed.to_string()),
+        row(
+            "machine",
+            format!(
+                "{} {}, {} threads",
+                std::env::consts::ARCH,
+                std::env::consts::OS,
+                rayon::current_num_threads()
+            ),
+        ),
+        row("time", format!("{seconds:.0} s")),
+    ]
+}
