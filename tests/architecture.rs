@@ -71,6 +71,7 @@ fn only_report_knows_plotters() {
 #[test]
 fn there_is_one_version_of_rand() {
     let metadata = metadata();
-    let versions: Vec<_> = metadata.packages.iter().filter(|p| p.name == "rand").map(|p| &p.version).collect();
+    let versions: Vec<_> =
+        metadata.packages.iter().filter(|p| p.name == "rand").map(|p| &p.version).collect();
     assert_eq!(versions.len(), 1, "{versions:?}");
 }

@@ -38,7 +38,8 @@ impl Check {
 /// Measures `drawn` and judges it by the prediction for `described`.
 fn check(described: &Network, drawn: &Network, side: Side, trials: usize) -> Check {
     let prediction =
-        predict(described, &InputStatistics::gaussian(described.input), &Options::default()).expect("predictable");
+        predict(described, &InputStatistics::gaussian(described.input), &Options::default())
+            .expect("predictable");
     let setup = Setup {
         seed: 2024,
         trials,
@@ -69,7 +70,10 @@ fn check(described: &Network, drawn: &Network, side: Side, trials: usize) -> Che
 fn assert_preserved(network: &Network, trials: usize, must_see: f64) {
     for side in [Side::Forward, Side::Backward] {
         let check = check(network, network, side, trials);
-        assert!(check.detectable_per_layer < must_see, "{side:?} is too blind at rate {RATE}: {check:?}");
+        assert!(
+            check.detectable_per_layer < must_see,
+            "{side:?} is too blind at rate {RATE}: {check:?}"
+        );
         assert!(check.passes(), "{side:?}: {check:?}");
     }
 }
@@ -106,7 +110,10 @@ fn xavier_halves_the_second_moment_through_relu_and_the_prediction_knows() {
 #[test]
 fn a_gain_wrong_by_five_percent_is_seen() {
     let right = network("he_normal", &Activation::Relu);
-    let wrong = network("variance_scaling(scale = 2.205, mode = fan_in, distribution = normal)", &Activation::Relu);
+    let wrong = network(
+        "variance_scaling(scale = 2.205, mode = fan_in, distribution = normal)",
+        &Activation::Relu,
+    );
     for side in [Side::Forward, Side::Backward] {
         assert!(!check(&right, &wrong, side, 600).passes(), "{side:?}");
     }
@@ -151,7 +158,8 @@ fn one_seed_shared_by_all_layers_is_seen() {
                 for layer in 0..depth {
                     let mut w = vec![0.0f32; n * n];
                     let key = Key::new(7, Purpose::Weights, trial, if shared { 0 } else { layer });
-                    fill(&Initializer::lecun_normal(), &shape, Layout::OutIn, key, &mut w).expect("fills");
+                    fill(&Initializer::lecun_normal(), &shape, Layout::OutIn, key, &mut w)
+                        .expect("fills");
                     x = w
                         .chunks_exact(n)
                         .map(|row| row.iter().zip(&x).map(|(w, x)| f64::from(*w) * x).sum())
@@ -175,7 +183,10 @@ fn one_seed_shared_by_all_layers_is_seen() {
 fn nothing_is_silently_skipped() {
     let network = network("he_normal", &Activation::Relu);
     assert!(network.layers.iter().all(|l| matches!(l, Layer::Dense(_))));
-    let measured = measure(&network, &Setup { trials: 3, batch: 2, ..Setup::default() }).expect("measurable");
+    let measured =
+        measure(&network, &Setup { trials: 3, batch: 2, ..Setup::default() }).expect("measurable");
     assert_eq!(measured.layers.len(), 20);
-    assert!(measured.layers.iter().all(|l| l.draws.len() == 3 && l.fan_in == 128 && l.fan_out == 128));
+    assert!(
+        measured.layers.iter().all(|l| l.draws.len() == 3 && l.fan_in == 128 && l.fan_out == 128)
+    );
 }

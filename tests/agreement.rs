@@ -1,0 +1,125 @@
+//! Theory against simulation where no claim looks, and planted errors that verdicts must not survive.
+
+use std::sync::Arc;
+
+use gainstage_claims::{Budget, Lab, Plant, Verdict, find, run};
+use gainstage_data::{Dataset, Source, load};
+use gainstage_simulate::{InputSource, Setup, measure};
+use gainstage_spec::{Activation, Initializer, InputStatistics, Inputs, Network};
+use gainstage_theory::{Options, predict};
+
+/// Standard errors at a false-alarm rate of 1e-6.
+const SIGMAS: f64 = 4.89;
+
+/// Theory for smooth activations is first order in 1/width: deviations of its log-mean up to this, per
+/// layer and 1/width, are its own and no error.
+const SECOND_ORDER: f64 = 3.0;
+
+#[test]
+fn smooth_activations_agree_at_their_stable_scales() {
+    let (width, depth, trials) = (200, 10, 600);
+    for (phi, scale) in [("tanh", 1.5), ("erf", 1.2), ("selu", 1.0), ("elu", 1.5), ("sin", 1.3)] {
+        let phi: Activation = phi.parse().expect(phi);
+        let init: Initializer =
+            format!("variance_scaling({scale}, fan_in, normal)").parse().expect("an initializer");
+        let network = Network::uniform(width, depth, &init, &phi).expect("valid");
+        let prediction = predict(&network, &InputStatistics::gaussian(width), &Options::default())
+            .expect("predictable");
+        let setup = Setup {
+            seed: 99,
+            trials,
+            batch: 1,
+            inputs: InputSource::Random(Inputs::Sphere),
+            ..Setup::default()
+        };
+        let measured = measure(&network, &setup).expect("measurable");
+        let own = SECOND_ORDER * depth as f64 / (width * width) as f64;
+        let both = [
+            (
+                "forward",
+                measured.layers[depth - 1].values(|d| d.forward.log_mean),
+                prediction.layers[depth - 1].forward,
+            ),
+            (
+                "backward",
+                measured.layers[0].values(|d| d.gradient.log_mean),
+                prediction.layers[0].gradient,
+            ),
+        ];
+        for (side, logs, law) in both {
+            let mean = logs.iter().sum::<f64>() / trials as f64;
+            let variance =
+                logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (trials - 1) as f64;
+            let envelope = SIGMAS * (variance / trials as f64).sqrt() + own;
+            let deviation = mean - law.log_mean;
+            assert!(deviation.abs() < envelope, "{phi} {side}: {deviation} beyond {envelope}");
+            // What the check can see: a gain wrong by 5% moves ln q by 0.1 in the last layer alone.
+            assert!(envelope < 0.1, "{phi} {side}: the envelope {envelope} is too wide");
+        }
+    }
+}
+
+#[test]
+fn relu_bands_hold_ninety_five_percent_of_the_draws() {
+    let network =
+        Network::uniform(64, 20, &Initializer::he_normal(), &Activation::Relu).expect("valid");
+    let prediction = predict(&network, &InputStatistics::gaussian(64), &Options::default())
+        .expect("predictable");
+    let trials = 4000;
+    let setup = Setup { seed: 3, trials, batch: 1, ..Setup::default() };
+    let measured = measure(&network, &setup).expect("measurable");
+    for layer in [4, 19] {
+        let law = prediction.layers[layer].forward;
+        let share = |factor: f64| {
+            let draws = measured.layers[layer].draws.iter();
+            let inside =
+                draws.filter(|d| (law.low..=law.high).contains(&(factor * d.forward.first)));
+            inside.count() as f64 / trials as f64
+        };
+        // Binomial standard error 0.0034; false-alarm rate 1e-6.
+        let envelope = SIGMAS * (0.95 * 0.05 / trials as f64).sqrt();
+        assert!((share(1.0) - 0.95).abs() < envelope, "layer {}: {}", layer + 1, share(1.0));
+        // The twin: a signal twice as large is seen.
+        assert!((share(2.0) - 0.95).abs() > envelope, "layer {}: {}", layer + 1, share(2.0));
+    }
+}
+
+fn lab(plant: Option<Plant>) -> Lab {
+    let data = load(&Source::Synthetic, &mut |_| ()).expect("draws");
+    let small =
+        Dataset { train: data.train.slice(0..9000), test: data.test.slice(0..1000), ..data };
+    let lab = Lab::new(1, Budget::Quick, Arc::new(small), Arc::new(|_: &str| ()));
+    match plant {
+        Some(plant) => lab.with_plant(plant),
+        None => lab,
+    }
+}
+
+#[test]
+fn verdicts_do_not_survive_planted_errors() {
+    let gain = Plant::Gain(1.05);
+    let cases = [
+        ("VAN01", gain),
+        ("XAV03", gain),
+        ("XAV07", gain),
+        ("HE02", gain),
+        ("FOL04", gain),
+        ("SYM01", Plant::Jitter(1e-6)),
+        ("SYM02", Plant::Jitter(1e-2)),
+        ("SYM06", Plant::Jitter(1e-2)),
+    ];
+    for (code, plant) in cases {
+        let claim = find(code).expect(code);
+        let (clean, _) = run(claim, &lab(None)).expect(code);
+        assert_eq!(clean.verdict, claim.expected, "{code}: {}", clean.sentence);
+        let (planted, _) = run(claim, &lab(Some(plant))).expect(code);
+        assert_ne!(planted.verdict, clean.verdict, "{code} survives {plant:?}");
+    }
+}
+
+#[test]
+fn a_contradicted_equality_is_refuted_and_not_merely_unsupported() {
+    let (record, _) =
+        run(find("XAV07").expect("known"), &lab(Some(Plant::Gain(1.05)))).expect("runs");
+    assert_eq!(record.verdict, Verdict::Refuted);
+}
