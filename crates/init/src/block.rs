@@ -6,16 +6,22 @@
 #![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
 
 use crate::key::{Key, Kind};
-use crate::philox::{self, LANES};
+use crate::philox;
 
-/// What turns the words of sixteen counters into `N` values.
+/// Counters processed side by side.
+const LANES: usize = 16;
+
+/// What turns the four words of a counter into `N` values.
 pub(crate) trait Kernel<const N: usize>: Copy {
     type Value: Copy + Default;
     /// The words' stream under a key.
     const KIND: Kind;
 
-    fn block(self, words: &[[u32; LANES]; 4], out: &mut [Self::Value; N]);
+    fn values(self, words: [u32; 4]) -> [Self::Value; N];
 }
+
+/// `N` values of each of sixteen counters; value n of counter c has position 16 n + c.
+type Block<V, const N: usize> = [[V; LANES]; N];
 
 /// Fills `out` with values number `offset`, `offset + 1`, ... of the key's stream.
 pub(crate) fn fill<K: Kernel<N>, const N: usize>(
@@ -24,28 +30,34 @@ pub(crate) fn fill<K: Kernel<N>, const N: usize>(
     offset: u64,
     out: &mut [K::Value],
 ) {
-    let mut block = offset / N as u64;
-    let skip = (offset % N as u64) as usize;
-    let mut whole = [K::Value::default(); N];
+    let size = N * LANES;
+    let mut block = offset / size as u64;
+    let skip = (offset % size as u64) as usize;
+    let mut one: [Block<K::Value, N>; 1] = [[[K::Value::default(); LANES]; N]];
     let mut out = out;
     if skip > 0 {
-        let count = out.len().min(N - skip);
-        blocks(kernel, key, block, &mut whole);
+        let count = out.len().min(size - skip);
+        blocks(kernel, key, block, &mut one);
         let (head, rest) = out.split_at_mut(count);
-        head.copy_from_slice(&whole[skip..skip + count]);
+        head.copy_from_slice(&one.as_flattened().as_flattened()[skip..skip + count]);
         out = rest;
         block += 1;
     }
-    let aligned = out.len() - out.len() % N;
+    let aligned = out.len() - out.len() % size;
     let (body, tail) = out.split_at_mut(aligned);
-    blocks(kernel, key, block, body);
+    blocks(kernel, key, block, body.as_chunks_mut().0.as_chunks_mut().0);
     if !tail.is_empty() {
-        blocks(kernel, key, block + (aligned / N) as u64, &mut whole);
-        tail.copy_from_slice(&whole[..tail.len()]);
+        blocks(kernel, key, block + (aligned / size) as u64, &mut one);
+        tail.copy_from_slice(&one.as_flattened().as_flattened()[..tail.len()]);
     }
 }
 
-fn blocks<K: Kernel<N>, const N: usize>(kernel: K, key: Key, first: u64, out: &mut [K::Value]) {
+fn blocks<K: Kernel<N>, const N: usize>(
+    kernel: K,
+    key: Key,
+    first: u64,
+    out: &mut [Block<K::Value, N>],
+) {
     #[cfg(target_arch = "x86_64")]
     {
         if has_avx512() {
@@ -75,7 +87,7 @@ fn blocks_avx512<K: Kernel<N>, const N: usize>(
     kernel: K,
     key: Key,
     first: u64,
-    out: &mut [K::Value],
+    out: &mut [Block<K::Value, N>],
 ) {
     blocks_portable(kernel, key, first, out);
 }
@@ -86,7 +98,7 @@ fn blocks_avx2<K: Kernel<N>, const N: usize>(
     kernel: K,
     key: Key,
     first: u64,
-    out: &mut [K::Value],
+    out: &mut [Block<K::Value, N>],
 ) {
     blocks_portable(kernel, key, first, out);
 }
@@ -96,14 +108,19 @@ fn blocks_portable<K: Kernel<N>, const N: usize>(
     kernel: K,
     key: Key,
     first: u64,
-    out: &mut [K::Value],
+    out: &mut [Block<K::Value, N>],
 ) {
     let philox = key.philox();
-    let (chunks, _) = out.as_chunks_mut::<N>();
-    for (i, chunk) in chunks.iter_mut().enumerate() {
+    for (i, block) in out.iter_mut().enumerate() {
         let counter = key.counter((first + i as u64) * LANES as u64, K::KIND);
-        let words = philox::words(philox, counter[0], [counter[1], counter[2], counter[3]]);
-        kernel.block(&words, chunk);
+        // One loop with everything in it, which compilers turn into one vector a value.
+        for lane in 0..LANES {
+            let lowest = counter[0] + lane as u32;
+            let words = philox::block(philox, [lowest, counter[1], counter[2], counter[3]]);
+            for (n, value) in kernel.values(words).into_iter().enumerate() {
+                block[n][lane] = value;
+            }
+        }
     }
 }
 
@@ -114,22 +131,28 @@ pub(crate) fn assert_same_bits_everywhere<K: Kernel<N>, const N: usize>(
     bits: impl Fn(K::Value) -> u64,
 ) {
     let key = Key::new(0x5eed, crate::Purpose::Weights, 3, 0);
-    let run = |blocks: &dyn Fn(&mut [K::Value])| -> Vec<u64> {
-        let mut out = vec![K::Value::default(); 2000 * N];
-        blocks(&mut out);
-        out.into_iter().map(&bits).collect()
+    let fresh = || vec![[[K::Value::default(); LANES]; N]; 2000];
+    let flat = |out: Vec<Block<K::Value, N>>| -> Vec<u64> {
+        out.as_flattened().as_flattened().iter().map(|&v| bits(v)).collect()
     };
-    let portable = run(&|out| blocks_portable(kernel, key, 5, out));
-    assert_eq!(run(&|out| blocks(kernel, key, 5, out)), portable);
+    let (mut portable, mut dispatched) = (fresh(), fresh());
+    blocks_portable(kernel, key, 5, &mut portable);
+    blocks(kernel, key, 5, &mut dispatched);
+    let portable = flat(portable);
+    assert_eq!(flat(dispatched), portable);
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx2") {
+            let mut out = fresh();
             // SAFETY: detected just now.
-            assert_eq!(run(&|out| unsafe { blocks_avx2(kernel, key, 5, out) }), portable);
+            unsafe { blocks_avx2(kernel, key, 5, &mut out) };
+            assert_eq!(flat(out), portable);
         }
         if has_avx512() {
+            let mut out = fresh();
             // SAFETY: detected just now.
-            assert_eq!(run(&|out| unsafe { blocks_avx512(kernel, key, 5, out) }), portable);
+            unsafe { blocks_avx512(kernel, key, 5, &mut out) };
+            assert_eq!(flat(out), portable);
         }
     }
 }

@@ -8,9 +8,6 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_PI_2};
 
 use crate::block::{self, Kernel};
 use crate::key::{Key, Kind};
-use crate::philox::LANES;
-
-const BLOCK: usize = 2 * LANES;
 
 /// Fills `out` with draws number `offset`, `offset + 1`, ... of normal(mean, std) from the key's stream,
 /// in full f64 resolution.
@@ -45,18 +42,13 @@ struct Normal64 {
     std: f64,
 }
 
-impl Kernel<BLOCK> for Normal64 {
+impl Kernel<2> for Normal64 {
     type Value = f64;
     const KIND: Kind = Kind::Bulk64;
 
     #[inline(always)]
-    fn block(self, words: &[[u32; LANES]; 4], out: &mut [f64; BLOCK]) {
-        for lane in 0..LANES {
-            let word = |w: usize| join(words[w][lane], words[w + 1][lane]);
-            let (a, b) = box_muller64(word(0), word(2));
-            out[lane] = self.mean + self.std * a;
-            out[LANES + lane] = self.mean + self.std * b;
-        }
+    fn values(self, words: [u32; 4]) -> [f64; 2] {
+        standard_normals(words).map(|v| self.mean + self.std * v)
     }
 }
 
@@ -66,27 +58,23 @@ struct Uniform64 {
     high: f64,
 }
 
-impl Kernel<BLOCK> for Uniform64 {
+impl Kernel<2> for Uniform64 {
     type Value = f64;
     const KIND: Kind = Kind::Bulk64;
 
     #[inline(always)]
-    fn block(self, words: &[[u32; LANES]; 4], out: &mut [f64; BLOCK]) {
-        let span = self.high - self.low;
-        for half in 0..2 {
-            for lane in 0..LANES {
-                let x = self.low
-                    + span * unit64(join(words[2 * half][lane], words[2 * half + 1][lane]));
-                let x = if x < self.low { self.low } else { x };
-                out[half * LANES + lane] = if x > self.high { self.high } else { x };
-            }
-        }
+    fn values(self, words: [u32; 4]) -> [f64; 2] {
+        join(words).map(|word| {
+            let x = self.low + (self.high - self.low) * unit64(word);
+            let x = if x < self.low { self.low } else { x };
+            if x > self.high { self.high } else { x }
+        })
     }
 }
 
 #[inline(always)]
-fn join(low: u32, high: u32) -> u64 {
-    u64::from(low) | u64::from(high) << 32
+fn join([a, b, c, d]: [u32; 4]) -> [u64; 2] {
+    [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
 }
 
 /// The midpoint of one of 2^52 cells of (0, 1), exactly.
@@ -95,16 +83,17 @@ fn unit64(word: u64) -> f64 {
     f64::from_bits(word >> 12 | 1.0f64.to_bits()) - (1.0 - 0.5 * f64::EPSILON)
 }
 
-/// Two independent standard normals from two words.
+/// Two independent standard normals.
 #[inline(always)]
-pub(crate) fn box_muller64(radius: u64, angle: u64) -> (f64, f64) {
+pub(crate) fn standard_normals(words: [u32; 4]) -> [f64; 2] {
+    let [radius, angle] = join(words);
     let r = (-2.0 * ln(unit64(radius))).sqrt();
     // An angle in (-pi/4, pi/4); the two lowest bits choose among the four quarters.
     let (s, c) = sin_cos((unit64(angle) - 0.5) * FRAC_PI_2);
     let (a, b) = if angle & 1 == 0 { (c, s) } else { (s, c) };
     let sign = (angle & 2) << 62;
     let flip = |v: f64| f64::from_bits(v.to_bits() ^ sign);
-    (r * flip(a), r * flip(b))
+    [r * flip(a), r * flip(b)]
 }
 
 /// ln u for u in (0, 1): with u = 2^e (1 + f), 1 + f in [sqrt(1/2), sqrt(2)), and s = f / (2 + f),

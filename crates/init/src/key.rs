@@ -28,8 +28,14 @@ pub enum Purpose {
 
 /// The coordinate of a stream: what the numbers are for, never how many were drawn before.
 ///
-/// The seed is Philox's key. Its 128-bit counter holds, from the lowest word: the block within the
-/// stream (its upper 16 bits in the last word), the layer, the trial, and purpose and kind of stream.
+/// # Definition
+/// The seed is Philox's key, its low word first. The four words of the counter are
+/// ```text
+/// block mod 2^32,   layer,   trial,   purpose 2^24 + kind 2^16 + floor(block / 2^32)
+/// ```
+/// with the number of the block within the stream below 2^48. The kind keeps apart, under one key,
+/// f32 draws by index (0), the words of [`Key::stream`] (1), the further draws of a truncated normal's
+/// index (2, 3), the generators of laws that take many words a value (4), and f64 draws by index (5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     seed: u64,

@@ -2,12 +2,43 @@
 //! stream.
 //!
 //! The crate knows no framework. An initializer is data ([`gainstage_spec::Initializer`]), its law
-//! (mean, variance, kurtosis, support, cdf) is declared there, and [`fill`] draws from it. Streams are
-//! counter-based (Philox, Salmon et al. 2011) and keyed by meaning: a [`Key`] is (seed, purpose, trial,
-//! layer), so weights, biases and inputs never share a stream, any layer can be drawn again without
-//! the others, and nothing depends on threads or on the order of calls. The f32 draws use no operation
-//! that differs between processors: the same key gives the same bits everywhere.
+//! (mean, variance, kurtosis, support, cdf) is declared there, and this crate draws from it.
 //!
+//! | to draw | call |
+//! | --- | --- |
+//! | a weight array, in either storage order | [`fill`], [`fill_f64`] |
+//! | a bias vector | [`fill_bias`], [`fill_bias_f64`] |
+//! | any part of an array of independent entries | [`fill_block`], [`fill_block_f64`] |
+//! | inputs, noise | [`fill_normal`], [`fill_uniform`], [`fill_normal_f64`], [`fill_uniform_f64`] |
+//! | anything else that rand and rand_distr offer | [`Key::stream`], with [`Sampler`] for a law |
+//!
+//! # One word, several laws
+//! Frameworks use the same names for different laws, so each goes by its own here.
+//!
+//! | name | law of a weight of fan-in n, fan-out m |
+//! | --- | --- |
+//! | `he_normal`, `glorot_normal` | Gaussian, variance 2/n, 2/(n + m): PyTorch, burn, candle |
+//! | `keras_he_normal`, `jax_he_normal` | the same variance, cut at two standard deviations |
+//! | `pytorch_linear` | uniform, variance 1/(3n), bias too: the default of PyTorch's `Linear` |
+//! | `keras_dense` | uniform, variance 2/(n + m): the default of Keras's `Dense` |
+//! | `flax_dense` | cut Gaussian, variance 1/n: the default of Flax's `Dense` |
+//! | `truncated_normal(std)` | cut at two `std`; the weights' own is 0.880 `std` unless `std_is = after` |
+//! | `pytorch_trunc_normal(std)` | cut at -2 and 2, whatever `std` is |
+//!
+//! # Reproducible
+//! Streams are counter-based (Philox4x32-10, Salmon et al. 2011) and keyed by meaning: a [`Key`] is
+//! (seed, purpose, trial, layer). Weights, biases and inputs never share a stream, any layer can be
+//! drawn again without the others, and nothing depends on threads or on the order of calls. Draws by
+//! index use no operation that differs between processors: the same key gives the same bits
+//! everywhere. Orthogonal matrices are the exception, to within the rounding of matrix products, and
+//! so are [`Sampler`] and the generators of rand_distr, which use the platform's logarithm.
+//!
+//! # Fast
+//! On one core with AVX-512, from a 16,384-value buffer: f32 normals take 0.8 ns a value and uniforms
+//! 0.5 ns, f64 normals 1.8 ns and uniforms 0.9 ns, truncated normals 3.8 ns. An orthogonal 1024 x 1024
+//! matrix takes 0.13 s. Without AVX-512 the same source runs on AVX2 or on whatever the target has.
+//!
+//! # Example
 //! ```
 //! use gainstage_init::{Key, Purpose, fill};
 //! use gainstage_spec::{Initializer, Layout, WeightShape};
@@ -38,6 +69,8 @@ mod fill;
 mod key;
 mod orthogonal;
 mod philox;
+#[cfg(test)]
+mod quality;
 mod sampler;
 mod structured;
 

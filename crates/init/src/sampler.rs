@@ -1,9 +1,17 @@
 use gainstage_spec::Law;
 use rand::{Rng, RngExt};
-use rand_distr::{Distribution, StandardNormal};
+use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
 /// A law as a distribution of `rand_distr`, for any generator, in f64.
 ///
+/// For code that draws through rand's traits; [`crate::fill_block_f64`] is faster and addresses its
+/// draws by index. Any [`Stream`](crate::Stream) serves as the generator.
+///
+/// A truncated normal is drawn by rejection, which takes 1/p tries if the cuts leave a share p. Laws from
+/// [`Initializer::law`](gainstage_spec::Initializer::law) leave at least 1%; a law put together by hand
+/// that leaves nothing never returns.
+///
+/// # Example
 /// ```
 /// use gainstage_init::{Key, Purpose, Sampler};
 /// use gainstage_spec::Law;
@@ -31,11 +39,16 @@ impl Distribution<f64> for Sampler<'_> {
                     return x;
                 }
             },
-            // One coordinate of a Gaussian vector over its length.
+            // One coordinate of a Gaussian vector over its length, the other squares summed by their law.
             Law::SphereCoordinate { dimension, radius } => {
                 let first = normal(rng);
-                let rest: f64 = (1..*dimension).map(|_| normal(rng).powi(2)).sum();
-                radius * first / (first * first + rest).sqrt()
+                let rest = match dimension {
+                    0 | 1 => 0.0,
+                    more => ChiSquared::new((more - 1) as f64)
+                        .expect("a positive number of degrees of freedom")
+                        .sample(rng),
+                };
+                radius * (first / (first * first + rest).sqrt())
             }
             Law::ZeroInflated { zero_share, other } => {
                 if rng.random::<f64>() < *zero_share {
@@ -48,6 +61,6 @@ impl Distribution<f64> for Sampler<'_> {
     }
 }
 
-pub(crate) fn normal<R: Rng + ?Sized>(rng: &mut R) -> f64 {
+fn normal<R: Rng + ?Sized>(rng: &mut R) -> f64 {
     StandardNormal.sample(rng)
 }
