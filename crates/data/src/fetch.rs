@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use md5::Md5;
 use sha2::{Digest, Sha256};
+use ureq::Agent;
 
 use crate::DataError;
 
@@ -82,7 +83,8 @@ impl Published {
     }
 }
 
-/// Downloads a data set into `folder`. Files that are there and whole are left alone.
+/// Downloads a data set into `folder`. Files that are there and whole are left alone; a download that
+/// broke off goes on where it ended. `progress` is told what is being waited for.
 ///
 /// # Errors
 /// [`DataError::Download`] with what every mirror said, [`DataError::Io`] for the folder.
@@ -94,7 +96,7 @@ pub fn fetch(
     fetch_from(&set.mirrors(), set, folder, progress)
 }
 
-/// As [`fetch`], from mirrors of your own.
+/// As [`fetch`], from mirrors of your own: addresses to which a file's name is appended.
 ///
 /// # Errors
 /// As [`fetch`].
@@ -104,37 +106,57 @@ pub fn fetch_from(
     folder: &Path,
     progress: &mut dyn FnMut(&str),
 ) -> Result<(), DataError> {
+    fetch_files(&agent(SILENCE), mirrors, &set.files(), folder, progress)
+}
+
+fn fetch_files(
+    agent: &Agent,
+    mirrors: &[&str],
+    files: &[(&str, Checksum)],
+    folder: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<(), DataError> {
     std::fs::create_dir_all(folder).map_err(|e| DataError::io("create", folder, &e))?;
-    for (file, checksum) in set.files() {
+    for &(file, checksum) in files {
         let target = folder.join(file);
         if target.exists() && matches(&target, checksum)? {
             continue;
         }
         let part = folder.join(format!("{file}.part"));
         let mut tried = Vec::new();
-        let mut done = false;
         for mirror in mirrors {
-            progress(&format!("downloading {file} from {mirror}"));
-            match download(&format!("{mirror}{file}"), &part) {
+            // Whole already where an earlier run ended before the renaming.
+            if part.exists() && matches(&part, checksum)? {
+                break;
+            }
+            progress(&format!("asking {mirror} for {file}"));
+            match from_mirror(agent, &format!("{mirror}{file}"), &part, checksum, progress)? {
+                Ok(()) => break,
                 Err(reason) => tried.push(format!("{mirror} said: {reason}")),
-                Ok(()) if matches(&part, checksum)? => {
-                    std::fs::rename(&part, &target)
-                        .map_err(|e| DataError::io("write", &target, &e))?;
-                    done = true;
-                    break;
-                }
-                Ok(()) => {
-                    tried.push(format!("{mirror} sent a file with another checksum"));
-                    std::fs::remove_file(&part).map_err(|e| DataError::io("remove", &part, &e))?;
-                }
             }
         }
-        if !done {
+        if tried.len() == mirrors.len() {
             let (tried, folder) = (tried.join("; "), folder.to_owned());
             return Err(DataError::Download { file: file.to_owned(), tried, folder });
         }
+        std::fs::rename(&part, &target).map_err(|e| DataError::io("write", &target, &e))?;
     }
     Ok(())
+}
+
+/// A server must answer and go on answering within this time.
+const SILENCE: Duration = Duration::from_secs(10);
+
+fn agent(silence: Duration) -> Agent {
+    Agent::new_with_config(
+        Agent::config_builder()
+            .timeout_resolve(Some(Duration::from_secs(3)))
+            .timeout_connect(Some(Duration::from_secs(4)))
+            .timeout_per_read(Some(silence))
+            .timeout_recv_response(Some(silence))
+            .timeout_recv_body(Some(Duration::from_secs(600)))
+            .build(),
+    )
 }
 
 /// The user's cache folder for a data set.
@@ -145,39 +167,97 @@ pub fn cache_folder(set: Published) -> Result<PathBuf, DataError> {
     crate::source::cache_folder(set)
 }
 
-/// Appends to `part` from where it ends; the reason of a failure is for the error's sentence.
-fn download(url: &str, part: &Path) -> Result<(), String> {
-    let have = std::fs::metadata(part).map_or(0, |m| m.len());
-    let agent = ureq::Agent::new_with_config(
-        ureq::Agent::config_builder()
-            .timeout_connect(Some(Duration::from_secs(5)))
-            .timeout_recv_response(Some(Duration::from_secs(10)))
-            .timeout_recv_body(Some(Duration::from_secs(120)))
-            .build(),
-    );
-    let mut request = agent.get(url);
-    if have > 0 {
-        request = request.header("Range", format!("bytes={have}-"));
+/// Asks one mirror until `part` is whole or asking again is of no use; the inner error is what the mirror said.
+fn from_mirror(
+    agent: &Agent,
+    url: &str,
+    part: &Path,
+    checksum: Checksum,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Result<(), String>, DataError> {
+    let length = || std::fs::metadata(part).map_or(0, |m| m.len());
+    let remove = || std::fs::remove_file(part).map_err(|e| DataError::io("remove", part, &e));
+    let mut said = String::new();
+    for _attempt in 0..4 {
+        let had = length();
+        match download(agent, url, part, had, progress)? {
+            Answer::Whole if matches(part, checksum)? => return Ok(Ok(())),
+            Answer::Whole => {
+                remove()?;
+                "it sent a file with another checksum".clone_into(&mut said);
+                // What lay there from before may be what was wrong.
+                if had == 0 {
+                    break;
+                }
+            }
+            Answer::NothingBehind => {
+                remove()?;
+                "it has nothing behind what was there".clone_into(&mut said);
+            }
+            Answer::Broken(reason) => {
+                said = reason;
+                if length() <= had {
+                    break;
+                }
+            }
+        }
     }
-    let response = request.call().map_err(|e| e.to_string())?;
+    Ok(Err(said))
+}
+
+enum Answer {
+    /// To its end.
+    Whole,
+    /// Not to its end, for this reason.
+    Broken(String),
+    /// The range asked for begins at or behind the end of the file.
+    NothingBehind,
+}
+
+/// Appends to `part`, which has `had` bytes.
+fn download(
+    agent: &Agent,
+    url: &str,
+    part: &Path,
+    had: u64,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Answer, DataError> {
+    let mut request = agent.get(url);
+    if had > 0 {
+        request = request.header("Range", format!("bytes={had}-"));
+    }
+    let response = match request.call() {
+        Ok(response) => response,
+        Err(ureq::Error::StatusCode(416)) if had > 0 => return Ok(Answer::NothingBehind),
+        Err(error) => return Ok(Answer::Broken(error.to_string())),
+    };
     // A server that ignores the range sends the whole file again.
-    let resumed = response.status() == 206;
+    let resumed = had > 0 && response.status() == 206;
+    let mut have = if resumed { had } else { 0 };
+    let failed = |e: std::io::Error| DataError::io("write", part, &e);
     let mut file = OpenOptions::new()
         .create(true)
         .write(true)
         .append(resumed)
         .truncate(!resumed)
         .open(part)
-        .map_err(|e| e.to_string())?;
-    // The largest file has 10 MB; a hundred is a server gone wrong.
+        .map_err(failed)?;
+    let total = response.body().content_length().map(|rest| have + rest);
+    // The largest file has 26 MB; a hundred is a server gone wrong.
     let mut body = response.into_body().into_reader().take(100 << 20);
     let mut buffer = vec![0u8; 1 << 16];
     loop {
         match body.read(&mut buffer) {
-            Ok(0) => return file.flush().map_err(|e| e.to_string()),
-            Ok(n) => file.write_all(&buffer[..n]).map_err(|e| e.to_string())?,
-            Err(error) => return Err(error.to_string()),
+            Ok(0) => return Ok(Answer::Whole),
+            Ok(n) => file.write_all(&buffer[..n]).map_err(failed)?,
+            Err(error) => return Ok(Answer::Broken(error.to_string())),
         }
+        have = file.metadata().map_err(failed)?.len();
+        let mega = |bytes: u64| bytes as f64 / 1e6;
+        progress(&match total {
+            Some(total) => format!("{:.1} of {:.1} MB of {url}", mega(have), mega(total)),
+            None => format!("{:.1} MB of {url}", mega(have)),
+        });
     }
 }
 
@@ -201,118 +281,4 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::{BufRead, BufReader};
-    use std::net::{TcpListener, TcpStream};
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    /// A server on loopback that answers `requests` times; returns its address and the ranges asked for.
-    fn serve(requests: usize, answer: fn(&mut TcpStream, u64)) -> (String, Arc<Mutex<Vec<u64>>>) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let address = format!("http://{}/", listener.local_addr().expect("bound"));
-        let ranges = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&ranges);
-        std::thread::spawn(move || {
-            for stream in listener.incoming().take(requests) {
-                let mut stream = stream.expect("connects");
-                let mut from = 0;
-                let mut lines = BufReader::new(stream.try_clone().expect("clones")).lines();
-                while let Some(Ok(line)) = lines.next() {
-                    if let Some(range) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
-                        from = range.trim_end_matches('-').parse().expect("a number");
-                    }
-                    if line.is_empty() {
-                        break;
-                    }
-                }
-                seen.lock().expect("unpoisoned").push(from);
-                answer(&mut stream, from);
-            }
-        });
-        (address, ranges)
-    }
-
-    fn ok(stream: &mut TcpStream, from: u64) {
-        let body = &b"hello, world"[from as usize..];
-        let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
-        let _ = write!(
-            stream,
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        let _ = stream.write_all(body);
-    }
-
-    #[test]
-    fn a_broken_download_goes_on_where_it_ended() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let part = dir.path().join("file.part");
-        std::fs::write(&part, "hello").expect("writes");
-        let (address, ranges) = serve(1, ok);
-        download(&address, &part).expect("downloads");
-        assert_eq!(std::fs::read_to_string(&part).expect("reads"), "hello, world");
-        assert_eq!(*ranges.lock().expect("unpoisoned"), [5]);
-        let sum =
-            Checksum::Sha256("09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b");
-        assert!(matches(&part, sum).expect("reads"));
-        assert!(!matches(&part, Checksum::Md5("00")).expect("reads"));
-    }
-
-    #[test]
-    fn a_truncated_answer_and_a_404_are_reasons_and_no_files() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (short, _) = serve(4, |stream, _| {
-            let _ = write!(
-                stream,
-                "HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\nonly this"
-            );
-        });
-        let (missing, _) = serve(4, |stream, _| {
-            let _ = write!(
-                stream,
-                "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        });
-        let error = fetch_from(&[&missing, &short], Published::Mnist, dir.path(), &mut |_| ())
-            .expect_err("fails");
-        let said = error.to_string();
-        assert!(
-            said.contains("404") && said.contains(&short) && said.contains("--data synthetic"),
-            "{said}"
-        );
-        assert!(!dir.path().join("train-images-idx3-ubyte.gz").exists());
-    }
-
-    #[test]
-    fn a_file_with_another_checksum_is_thrown_away_and_the_next_mirror_asked() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let (first, _) = serve(1, ok);
-        let (second, asked) = serve(1, ok);
-        let error = fetch_from(&[&first, &second], Published::Mnist, dir.path(), &mut |_| ())
-            .expect_err("fails");
-        assert!(error.to_string().contains("another checksum"));
-        assert_eq!(*asked.lock().expect("unpoisoned"), [0], "the wrong part must not be resumed");
-        assert!(!dir.path().join("train-images-idx3-ubyte.gz.part").exists());
-    }
-
-    #[test]
-    fn whole_files_are_not_fetched_again() {
-        let Some(folder) = std::env::var_os("GAINSTAGE_DATA") else { return };
-        let nobody = ["http://127.0.0.1:9/"];
-        let real = matches(
-            &Path::new(&folder).join("t10k-labels-idx1-ubyte.gz"),
-            Published::Mnist.files()[3].1,
-        );
-        if real.unwrap_or(false) {
-            let dir = tempfile::tempdir().expect("a temporary folder");
-            for (file, _) in Published::Mnist.files() {
-                std::fs::copy(Path::new(&folder).join(file), dir.path().join(file))
-                    .expect("copies");
-            }
-            fetch_from(&nobody, Published::Mnist, dir.path(), &mut |_| ())
-                .expect("nothing to fetch");
-        }
-    }
-}
+mod tests;

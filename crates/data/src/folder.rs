@@ -52,7 +52,11 @@ pub fn write_folder(data: &Dataset, folder: &Path) -> Result<(), DataError> {
 }
 
 fn find(folder: &Path) -> Result<[PathBuf; 4], DataError> {
-    let failed = |e: std::io::Error| DataError::io("read the data folder", folder, &e);
+    let failed = |e: std::io::Error| DataError::Io {
+        action: "read the data folder",
+        path: folder.to_owned(),
+        reason: format!("{e}; give a readable folder that holds the four IDX files"),
+    };
     if !std::fs::metadata(folder).map_err(failed)?.is_dir() {
         return Err(DataError::Io {
             action: "read the data folder",
@@ -81,9 +85,9 @@ fn find(folder: &Path) -> Result<[PathBuf; 4], DataError> {
     }
     let sets: BTreeSet<&str> = found.iter().flatten().map(|(before, _)| before.as_str()).collect();
     // The usual names win over those of variants beside them.
-    let set = match sets.iter().collect::<Vec<_>>()[..] {
-        [only] => (*only).to_owned(),
-        [&"", ..] | [] => String::new(),
+    let set = match sets.into_iter().collect::<Vec<&str>>()[..] {
+        [only] => only.to_owned(),
+        [] | ["", ..] => String::new(),
         [first, second, ..] => {
             let why = format!(
                 "it holds several data sets ({first}... and {second}...); put each into a folder of its own"
@@ -160,6 +164,8 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut Dataset);
+
     /// `small` in a folder of its own, after a change.
     fn folder(change: impl FnOnce(&mut Dataset)) -> (tempfile::TempDir, Dataset) {
         let dir = tempfile::tempdir().expect("a temporary folder");
@@ -226,7 +232,7 @@ mod tests {
 
     #[test]
     fn labels_out_of_range_are_told() {
-        let cases: [(fn(&mut Dataset), &str); 4] = [
+        let cases: [(Change, &str); 4] = [
             (|d| d.test.labels[0] = 9, "a test image has label 9, out of range"),
             (|d| d.train.labels[0] = 200, "label 200 is out of range: 1 of 9 training images"),
             (|d| d.train.labels.fill(3), "all training images have label 3"),
@@ -260,7 +266,7 @@ mod tests {
         let file = empty.path().join("file");
         std::fs::write(&file, "x").expect("writes");
         assert!(said(&file).contains("it is a file; give the folder"));
-        assert!(said(&empty.path().join("none")).contains("cannot read the data folder"));
+        assert!(said(&empty.path().join("none")).contains("; give a readable folder"));
         let (dir, _) = folder(|_| ());
         std::fs::remove_file(dir.path().join("t10k-labels-idx1-ubyte.gz")).expect("there");
         assert!(said(dir.path()).contains("has no t10k-labels-idx1-ubyte"));
@@ -278,7 +284,7 @@ mod tests {
         forbid(&file, 0o000);
         // The superuser may read everything, and then there is nothing to tell.
         if std::fs::File::open(&file).is_err() {
-            assert!(said(dir.path()).contains("cannot open"), "{}", said(dir.path()));
+            assert!(said(dir.path()).contains("make it readable"), "{}", said(dir.path()));
             forbid(dir.path(), 0o000);
             assert!(said(dir.path()).contains("cannot read the data folder"));
             forbid(dir.path(), 0o700);

@@ -25,8 +25,13 @@ const MOST_EXPANSION: u64 = 1032;
 /// Whether it is gzipped is told by its first two bytes, because browsers unpack files and keep the
 /// `.gz` in their names.
 pub(crate) fn read(path: &Path, dimensions: u8) -> Result<(Vec<u32>, Vec<u8>), DataError> {
-    let file = File::open(path).map_err(|e| DataError::io("open", path, &e))?;
-    let length = file.metadata().map_err(|e| DataError::io("open", path, &e))?.len();
+    let failed = |e: std::io::Error| DataError::Io {
+        action: "open",
+        path: path.to_owned(),
+        reason: format!("{e}; make it readable or point to another folder"),
+    };
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
     parse(path, BufReader::new(file), length, dimensions)
 }
 
@@ -193,8 +198,7 @@ mod tests {
     fn a_decompression_bomb_is_read_no_further_than_its_header() {
         let bomb = gzip(&[header(8, 3, &[9, 2, 3]), vec![0; 64 << 20]].concat());
         let mut read = 0;
-        let counted = Counted { inner: MultiGzDecoder::new(bomb.as_slice()), read: &mut read };
-        let mut counted = counted;
+        let mut counted = Counted { inner: MultiGzDecoder::new(bomb.as_slice()), read: &mut read };
         let said = content(Path::new("bomb"), &mut counted, 1 << 30, 3).expect_err("a bomb");
         assert!(said.to_string().contains("goes on behind"), "{said}");
         assert!(read < 1 << 10, "{read} bytes were unpacked");

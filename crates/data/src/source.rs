@@ -3,7 +3,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use crate::fetch::{Published, fetch};
+use crate::fetch::{Published, fetch_from};
 use crate::folder::read_folder;
 use crate::{DataError, Dataset, synthetic};
 
@@ -55,6 +55,7 @@ impl fmt::Display for Source {
 struct Environment {
     data: Option<OsString>,
     cache: Option<PathBuf>,
+    mirrors: fn(Published) -> [&'static str; 2],
 }
 
 impl Environment {
@@ -66,9 +67,17 @@ impl Environment {
         } else if cfg!(windows) {
             variable("LOCALAPPDATA").map(PathBuf::from)
         } else {
-            variable("XDG_CACHE_HOME").map(PathBuf::from).or_else(|| home(".cache"))
+            variable("XDG_CACHE_HOME")
+                .map(PathBuf::from)
+                // The XDG base directory specification has relative paths ignored.
+                .filter(|path| path.is_absolute())
+                .or_else(|| home(".cache"))
         };
-        Self { data: variable("GAINSTAGE_DATA"), cache: cache.map(|c| c.join("gainstage")) }
+        Self {
+            data: variable("GAINSTAGE_DATA"),
+            cache: cache.map(|c| c.join("gainstage")),
+            mirrors: Published::mirrors,
+        }
     }
 
     fn cached(&self, set: Published) -> Result<PathBuf, DataError> {
@@ -103,33 +112,52 @@ fn load_in(
         (Source::Auto | Source::Mnist, Some(data)) => named(data),
         (Source::Mnist, None) => published(Published::Mnist, environment, progress),
         (Source::FashionMnist, _) => published(Published::FashionMnist, environment, progress),
-        (Source::Auto, None) => match published(Published::Mnist, environment, progress) {
-            Ok(data) => Ok(data),
-            Err(DataError::Download { .. } | DataError::NoCache) => Ok(synthetic::digits(
-                "synthetic digits drawn by the program, because MNIST is neither in the cache nor could it be downloaded",
-            )),
-            Err(broken) => Err(broken),
-        },
+        (Source::Auto, None) => {
+            let because = match published(Published::Mnist, environment, progress) {
+                Ok(data) => return Ok(data),
+                Err(DataError::NoCache) => "there is no cache folder to keep MNIST in".to_owned(),
+                Err(DataError::Download { tried, .. }) => {
+                    format!("MNIST is neither in the cache nor could it be downloaded ({tried})")
+                }
+                Err(DataError::Io { action: "create", path, reason }) => format!(
+                    "MNIST is not in the cache, whose folder {} cannot be made ({reason})",
+                    path.display()
+                ),
+                Err(broken) => return Err(broken),
+            };
+            Ok(synthetic::digits(&format!(
+                "synthetic digits drawn by the program, because {because}"
+            )))
+        }
     }
 }
 
-/// From the cache, downloaded into it first where it is not there.
+/// From the cache, downloaded into it where it is not there or damaged.
 fn published(
     set: Published,
     environment: &Environment,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Dataset, DataError> {
     let folder = environment.cached(set)?;
-    match read_folder(&folder, set.title(), &format!("cache {}", folder.display())) {
-        Err(DataError::Missing { .. } | DataError::Io { .. }) => {}
-        found => return found,
+    let cached = read_folder(&folder, set.title(), &format!("cache {}", folder.display()));
+    let damaged = match cached {
+        Ok(data) => return Ok(data),
+        Err(DataError::Missing { .. }) => None,
+        Err(DataError::Io { .. }) if !folder.exists() => None,
+        Err(damaged) => Some(damaged),
+    };
+    match fetch_from(&(environment.mirrors)(set), set, &folder, progress) {
+        Ok(()) => {
+            read_folder(&folder, set.title(), &format!("downloaded into {}", folder.display()))
+        }
+        Err(error) => Err(damaged.unwrap_or(error)),
     }
-    fetch(set, &folder, &mut |said| progress(said))?;
-    read_folder(&folder, set.title(), &format!("downloaded into {}", folder.display()))
 }
 
 fn name_of(folder: &Path) -> String {
-    match folder.file_name().and_then(|n| n.to_str()) {
+    // `.` and `..` have no name of their own.
+    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    match full.file_name().and_then(|n| n.to_str()) {
         Some("mnist" | "MNIST") => "MNIST".to_owned(),
         Some("fashion-mnist") => "Fashion-MNIST".to_owned(),
         Some(name) => name.to_owned(),
@@ -152,10 +180,13 @@ pub struct Entry {
 pub fn list() -> Vec<Entry> {
     let environment = Environment::current();
     let place = |set: Published| match environment.cached(set) {
-        Ok(folder) if read_folder(&folder, "", "").is_ok() => folder.display().to_string(),
-        Ok(folder) => {
-            format!("not yet in {}; gainstage data fetch {}", folder.display(), set.name())
-        }
+        Ok(folder) => match read_folder(&folder, "", "") {
+            Ok(_) => folder.display().to_string(),
+            Err(DataError::Missing { .. } | DataError::Io { .. }) => {
+                format!("not yet in {}; gainstage data fetch {}", folder.display(), set.name())
+            }
+            Err(broken) => broken.to_string(),
+        },
         Err(error) => error.to_string(),
     };
     let mnist = match &environment.data {
@@ -186,45 +217,102 @@ pub(crate) fn cache_folder(set: Published) -> Result<PathBuf, DataError> {
 mod tests {
     use super::*;
 
+    /// Port 1 refuses every connection at once.
+    fn offline(data: Option<&Path>, cache: Option<&Path>) -> Environment {
+        Environment {
+            data: data.map(|d| d.as_os_str().to_owned()),
+            cache: cache.map(Path::to_owned),
+            mirrors: |_| ["http://127.0.0.1:1/a/", "http://127.0.0.1:1/b/"],
+        }
+    }
+
+    fn loaded(source: &Source, environment: &Environment) -> Result<Dataset, DataError> {
+        load_in(source, environment, &mut |_| ())
+    }
+
+    /// A small data set in a folder of that name.
+    fn small(parent: &Path, name: &str) -> PathBuf {
+        let all = synthetic::digits("test");
+        let few = Dataset { train: all.train.slice(0..50), test: all.test.slice(0..20), ..all };
+        crate::write_folder(&few, &parent.join(name)).expect("writes");
+        parent.join(name)
+    }
+
+    fn temporary() -> tempfile::TempDir {
+        tempfile::tempdir().expect("a temporary folder")
+    }
+
     #[test]
-    fn names_and_folders_are_told_apart() {
-        assert_eq!("auto".parse::<Source>().expect("known"), Source::Auto);
-        assert_eq!("./here".parse::<Source>().expect("a path"), Source::Folder("./here".into()));
+    fn names_and_folders_are_told_apart_and_shown_as_written() {
+        let folder = Source::Folder("./here".into());
+        let known = [Source::Auto, Source::Mnist, Source::FashionMnist, Source::Synthetic, folder];
+        let names = ["auto", "mnist", "fashion-mnist", "synthetic", "./here"];
+        for (source, name) in known.into_iter().zip(names) {
+            assert_eq!(source.to_string(), name);
+            assert_eq!(name.parse::<Source>().expect(name), source);
+        }
         assert!("minst".parse::<Source>().expect_err("unknown").to_string().contains("minst"));
     }
 
     #[test]
     fn a_named_folder_that_cannot_be_read_is_an_error_and_no_fall_through() {
-        let environment = Environment { data: Some("/no/such/folder".into()), cache: None };
-        assert!(matches!(
-            load_in(&Source::Auto, &environment, &mut |_| ()),
-            Err(DataError::Io { .. })
-        ));
+        let dir = temporary();
+        small(dir.path(), "mnist");
+        let environment = offline(Some(Path::new("/no/such/folder")), Some(dir.path()));
+        for source in [Source::Auto, Source::Mnist] {
+            let said = loaded(&source, &environment).expect_err("no folder").to_string();
+            assert!(said.contains("/no/such/folder"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_named_folder_serves_auto_and_mnist_and_no_other() {
+        let dir = temporary();
+        let folder = small(dir.path(), "mine");
+        let environment = offline(Some(&folder), None);
+        for source in [Source::Auto, Source::Mnist] {
+            let data = loaded(&source, &environment).expect("reads");
+            assert!(data.source.starts_with("GAINSTAGE_DATA = "), "{}", data.source);
+            assert_eq!((data.name.as_str(), data.train.len()), ("mine", 50));
+        }
+        assert!(matches!(loaded(&Source::FashionMnist, &environment), Err(DataError::NoCache)));
+        assert_eq!(loaded(&Source::Synthetic, &environment).expect("draws").train.len(), 60_000);
     }
 
     #[test]
     fn auto_reads_the_cache_and_says_so() {
-        let dir = tempfile::tempdir().expect("a temporary folder");
-        let small = synthetic::digits("test");
-        let folder = dir.path().join("mnist");
-        crate::write_folder(
-            &Dataset { train: small.train.slice(0..50), test: small.test.slice(0..20), ..small },
-            &folder,
-        )
-        .expect("writes");
-        let environment = Environment { data: None, cache: Some(dir.path().to_owned()) };
-        let data = load_in(&Source::Auto, &environment, &mut |_| ()).expect("reads");
+        let dir = temporary();
+        small(dir.path(), "mnist");
+        let data = loaded(&Source::Auto, &offline(None, Some(dir.path()))).expect("reads");
         assert!(data.source.starts_with("cache ") && data.name == "MNIST", "{}", data.source);
     }
 
     #[test]
+    fn a_damaged_cache_that_cannot_be_mended_is_an_error() {
+        let dir = temporary();
+        let folder = small(dir.path(), "mnist");
+        std::fs::write(folder.join("t10k-labels-idx1-ubyte.gz"), "damaged").expect("writes");
+        let said = loaded(&Source::Auto, &offline(None, Some(dir.path())));
+        let said = said.expect_err("damaged").to_string();
+        assert!(said.contains("t10k-labels") && said.contains("6461"), "{said}");
+    }
+
+    #[test]
     fn without_anything_auto_draws_digits_and_says_why() {
-        let environment = Environment { data: None, cache: None };
-        let data = load_in(&Source::Auto, &environment, &mut |_| ()).expect("draws");
-        assert!(data.source.contains("because MNIST"), "{}", data.source);
-        assert!(matches!(
-            load_in(&Source::Mnist, &environment, &mut |_| ()),
-            Err(DataError::NoCache)
-        ));
+        let dir = temporary();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "x").expect("writes");
+        let cases = [
+            (None, "because there is no cache folder"),
+            (Some(dir.path()), "nor could it be downloaded (http://127.0.0.1:1/a/ said: "),
+            (Some(&*file), "cannot be made"),
+        ];
+        for (cache, why) in cases {
+            let environment = offline(None, cache);
+            let data = loaded(&Source::Auto, &environment).expect("draws");
+            assert!(data.source.contains(why), "{}", data.source);
+            assert_eq!(data.name, "synthetic digits");
+            assert!(loaded(&Source::Mnist, &environment).is_err(), "only auto draws instead");
+        }
     }
 }

@@ -137,6 +137,42 @@ mod tests {
         );
     }
 
+    /// Share of the test images that lie nearest to their own class's mean training image.
+    fn nearest_mean(train: &Split, test: &Split) -> f64 {
+        let (size, counts) = (SIDE * SIDE, train.class_counts(10));
+        let mut means = vec![vec![0.0f64; size]; 10];
+        for (image, &label) in train.pixels.chunks(size).zip(&train.labels) {
+            let count = counts[usize::from(label)] as f64;
+            for (mean, &pixel) in means[usize::from(label)].iter_mut().zip(image) {
+                *mean += f64::from(pixel) / count;
+            }
+        }
+        let distance = |image: &[u8], class: usize| -> f64 {
+            image.iter().zip(&means[class]).map(|(&p, m)| (f64::from(p) - m).powi(2)).sum()
+        };
+        let right = test.pixels.chunks(size).zip(&test.labels).filter(|(image, label)| {
+            let nearest =
+                (0..10).min_by(|&a, &b| distance(image, a).total_cmp(&distance(image, b)));
+            nearest == Some(usize::from(**label))
+        });
+        right.count() as f64 / test.len() as f64
+    }
+
+    #[test]
+    fn the_digits_are_neither_trivial_nor_noise() {
+        let data = digits("test");
+        let (train, test) = (data.train.slice(0..10_000), data.test.slice(0..2000));
+        // Nearest means are a rule without a hidden layer: far above the tenth of a guess, since the
+        // classes are there to be learned, and with much left for a hidden layer to learn.
+        let guess = 0.1 + 5.0 * (0.09f64 / test.len() as f64).sqrt();
+        let share = nearest_mean(&train, &test);
+        assert!(share > 3.0 * guess && share < 0.9, "{share}");
+        // The twin, whose labels say nothing, guesses.
+        let wrong = Split { labels: shuffled(&train.class_counts(10), 9), ..train };
+        let share = nearest_mean(&wrong, &test);
+        assert!(share < guess, "{share} against {guess}");
+    }
+
     #[test]
     fn images_do_not_depend_on_threads_and_differ_from_each_other() {
         let run = |threads| {
@@ -144,6 +180,7 @@ mod tests {
             pool.install(|| draw(vec![3; 200], 0))
         };
         let one = run(1);
+        assert_eq!(one, run(2));
         assert_eq!(one, run(7));
         let distinct: std::collections::HashSet<&[u8]> = one.pixels.chunks(SIDE * SIDE).collect();
         assert_eq!(distinct.len(), 200);
