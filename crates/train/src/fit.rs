@@ -52,11 +52,11 @@ impl Protocol {
                 bound: "from 1 to 65,535",
             });
         }
-        if !self.scale.is_finite() {
+        if !((self.scale * 255.0) as f32).is_finite() {
             return Err(TrainError::Setting {
                 what: "the scale",
                 value: self.scale,
-                bound: "finite",
+                bound: "small enough for 255 times it to be finite in single precision",
             });
         }
         Ok(())

@@ -25,7 +25,7 @@ pub struct Evaluation {
 impl Loss {
     /// One sample's loss and whether it is classified rightly; `out` becomes dL/dz times `scale`.
     pub(crate) fn derive(self, out: &mut [f32], label: usize, scale: f32) -> (f64, bool) {
-        let right = largest(out) == label;
+        let right = is_largest(out, label);
         let loss = match self {
             Self::CrossEntropy => {
                 let top = out.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -67,13 +67,8 @@ impl Loss {
     }
 }
 
-/// Index of the largest value, the first of equals.
-pub(crate) fn largest(out: &[f32]) -> usize {
-    let mut best = 0;
-    for (k, z) in out.iter().enumerate() {
-        if *z > out[best] {
-            best = k;
-        }
-    }
-    best
+/// Whether the label's output is the first of the largest; never if one of them is no number.
+pub(crate) fn is_largest(out: &[f32], label: usize) -> bool {
+    let (before, from_here) = out.split_at(label);
+    before.iter().all(|z| *z < out[label]) && from_here.iter().all(|z| *z <= out[label])
 }

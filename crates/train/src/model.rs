@@ -4,7 +4,7 @@ use gainstage_spec::{Activation, Layer, Layout, Network};
 
 use crate::images::grey_table;
 use crate::kernel::Curve;
-use crate::loss::largest;
+use crate::loss::is_largest;
 use crate::{Evaluation, Images, Loss, TrainError, kernel};
 
 /// Images that are evaluated at a time.
@@ -85,9 +85,11 @@ impl Model {
     /// Loss and accuracy on images whose grey values are multiplied by `scale`; sums in f64.
     ///
     /// # Panics
-    /// If the images have another number of pixels than the model takes.
+    /// If the images have another number of pixels than the model takes, or more classes than it has
+    /// outputs.
     pub fn evaluate(&self, images: &Images, scale: f64) -> Evaluation {
         assert_eq!(images.width(), self.layers[0].inputs, "pixels of an image");
+        assert!(images.classes() <= self.outputs(), "more classes than outputs");
         let grey = grey_table(scale);
         let mut buffers = Buffers::new(self, BATCH);
         let (mut loss, mut right) = (0.0, 0usize);
@@ -98,7 +100,7 @@ impl Model {
             for (row, &index) in outputs.chunks_exact(self.outputs()).zip(batch) {
                 let label = usize::from(images.labels()[index as usize]);
                 loss += self.loss.value(row, label);
-                right += usize::from(largest(row) == label && row.iter().all(|z| !z.is_nan()));
+                right += usize::from(is_largest(row, label));
             }
         }
         let n = images.len() as f64;

@@ -59,11 +59,11 @@ impl Optimizer {
                 Err(TrainError::Setting { what, value, bound })
             }
         };
-        let rate =
-            |r| inside("the learning rate", r, 0.0, f64::INFINITY, "finite and not negative");
+        // What single precision rounds to infinity or to zero would diverge at the first step.
+        let (least, most) = (f64::from(f32::MIN_POSITIVE), f64::from(f32::MAX));
+        let rate = |r| inside("the learning rate", r, 0.0, most, "not negative and below 3.4e38");
         let share = |what, s| inside(what, s, 0.0, 1.0, "at least 0 and below 1");
-        let epsilon =
-            |e| inside("epsilon", e, f64::MIN_POSITIVE, f64::INFINITY, "positive and finite");
+        let epsilon = |e| inside("epsilon", e, least, most, "at least 1.18e-38 and below 3.4e38");
         match *self {
             Self::Sgd { rate: r } => rate(r),
             Self::Momentum { rate: r, momentum, .. } => {

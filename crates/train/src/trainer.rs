@@ -7,7 +7,8 @@ use crate::model::{Buffers, Parameters, pull_back};
 use crate::optimizer::{Schedule, Step};
 use crate::{Diverged, Images, Model, Protocol};
 
-/// The loop's state; nothing is allocated between the first step of an epoch and its last.
+/// The loop's state. Between the first step of an epoch and its last, only the matrix products
+/// allocate: two packing buffers each.
 ///
 /// A row of the first layer's weights whose pixel is dark in the whole batch has a gradient of exactly
 /// zero. It takes those steps later, all at once, when its pixel is next lit or the epoch ends.

@@ -3,7 +3,9 @@
 use gainstage_spec::{Activation, Initializer, Layer, Network};
 
 use super::{images, network};
-use crate::{Images, Job, Loss, Optimizer, Protocol, TrainError, fit, fit_many};
+use crate::{
+    Diverged, Images, Job, Loss, Model, Optimizer, Protocol, TrainError, fit, fit_from, fit_many,
+};
 
 #[test]
 fn units_that_start_equal_stay_equal_to_the_last_bit() {
@@ -127,6 +129,23 @@ fn what_does_not_fit_is_refused() {
     ));
     let zero = Protocol { batch: 0, ..notebook.clone() };
     assert!(matches!(run(&network(&[30, 4, 3], &relu), &zero), TrainError::Setting { .. }));
+    let adam = |rate, epsilon| Optimizer::Adam {
+        rate,
+        beta1: 0.9,
+        beta2: 0.999,
+        epsilon,
+        weight_decay: 0.0,
+    };
+    for protocol in [
+        // Finite in f64 only, or zero in f32: 0/0 at the first step of a parameter without gradient.
+        Protocol { optimizer: adam(1e-3, 1e-300), ..notebook.clone() },
+        Protocol { optimizer: adam(1e300, 1e-7), ..notebook.clone() },
+        Protocol { optimizer: adam(f64::NAN, 1e-7), ..notebook.clone() },
+        Protocol { scale: 1e300, ..notebook.clone() },
+    ] {
+        let refused = run(&network(&[30, 4, 3], &relu), &protocol);
+        assert!(matches!(refused, TrainError::Setting { .. }), "{protocol:?}: {refused}");
+    }
     let mut normed = network(&[30, 4, 3], &relu);
     normed.layers.insert(1, Layer::LayerNorm { epsilon: 1e-5 });
     assert!(matches!(run(&normed, &notebook), TrainError::Unsupported { layer: 2, .. }));
@@ -135,4 +154,34 @@ fn what_does_not_fit_is_refused() {
         Err(TrainError::Label { image: 1, label: 3, .. })
     ));
     assert!(matches!(Images::new(&[0; 3], 2, &[0, 1], 2), Err(TrainError::Size { .. })));
+}
+
+#[test]
+fn outputs_that_are_no_numbers_hit_no_class() {
+    let images = images(100);
+    let mut model =
+        Model::new(&network(&[30, 4, 3], &Activation::Relu), Loss::CrossEntropy, 1).expect("draws");
+    model.weights_mut(1).fill(f32::NAN);
+    assert_eq!(model.evaluate(&images, 1.0 / 255.0).accuracy, 0.0);
+    let fit = fit_from(model, &images, None, &Protocol::notebook(), 1, &|_| ()).expect("runs");
+    assert_eq!(fit.history[0].train_accuracy, 0.0);
+    assert_eq!(fit.diverged, Some(Diverged { epoch: 1, step: 1 }));
+}
+
+#[test]
+fn of_equal_outputs_the_first_is_the_class() {
+    let images = images(100);
+    let zero = Network::perceptron(&[30, 4, 3], &Initializer::zeros(), &Activation::Relu);
+    let model = Model::new(&zero.expect("valid"), Loss::CrossEntropy, 1).expect("draws");
+    let first: f64 = images.labels().iter().map(|l| f64::from(u8::from(*l == 0))).sum();
+    let found = model.evaluate(&images, 1.0 / 255.0);
+    assert_eq!(found.accuracy, first / 100.0);
+    assert!((found.loss - 3f64.ln()).abs() < 1e-12);
+}
+
+#[test]
+#[should_panic(expected = "more classes than outputs")]
+fn a_model_with_too_few_outputs_is_not_evaluated() {
+    let model = Model::new(&network(&[30, 4, 2], &Activation::Relu), Loss::CrossEntropy, 1);
+    model.expect("draws").evaluate(&images(10), 1.0);
 }
