@@ -103,7 +103,7 @@ pub struct Claim {
     pub source: &'static str,
     /// What theory says should be measured.
     pub prediction: &'static str,
-    /// How the findings decide the verdict; fixed before looking.
+    /// How the findings decide the verdict; it says so where it was revised after a first look.
     pub rule: &'static str,
     /// The verdict we expect.
     pub expected: Verdict,
@@ -172,7 +172,7 @@ pub struct Record {
     pub code: String,
     /// Measured verdict.
     pub verdict: Verdict,
-    /// Verdict expected beforehand.
+    /// The verdict that other runs lead us to expect.
     pub expected: Verdict,
     /// The statement.
     pub statement: String,

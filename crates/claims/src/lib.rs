@@ -1,7 +1,8 @@
 //! The ledger: statements about weight initialization, each with its prediction, experiment, test and
 //! verdict.
 //!
-//! A [`Claim`] is data plus one short experiment. Its rule is fixed before looking; equality is an
+//! A [`Claim`] is data plus one short experiment. Its rule stands beside it, and says so where it
+//! was revised after a first look; equality is an
 //! equivalence test with a stated margin; the family of all claims runs at a stated false-alarm rate
 //! ([`FAMILY_RATE`]). [`run`] measures, [`document`] typesets: tests, command line and report read the
 //! same [`Record`]s.

@@ -203,6 +203,11 @@ fn not_finite(what: String, predicted: f64, values: &[f64]) -> Finding {
     }
 }
 
+/// a - b, draw by draw.
+pub(crate) fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
+    a.iter().zip(b).map(|(a, b)| a - b).collect()
+}
+
 /// An exact check: equal or not, to the last bit.
 pub(crate) fn exactly(what: impl Into<String>, predicted: f64, measured: f64, n: usize) -> Finding {
     Finding {

@@ -5,7 +5,7 @@ use gainstage_stats::Moments;
 
 use crate::claim::{Chapter, Claim, Outcome, Verdict};
 use crate::figures::{level_figure, signal_figure, significant};
-use crate::signal::{SHAPES, Side, Signal, equality, factor_finding};
+use crate::signal::{SHAPES, Side, Signal, difference, equality, factor_finding};
 use crate::verdict::all_hold;
 use crate::{ClaimError, Lab};
 
@@ -33,7 +33,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
         prediction: "The second moment is kept exactly in expectation at any width, both ways; the logarithm of a draw drifts by about \
              -1/n per layer (exact: psi(n/2) - ln(n/2)).",
         rule: "Supported if for normal, uniform and truncated weights both factors per layer equal the exact finite-width value within \
-             1%, and lie within 2% of 1.",
+             1%, and lie within 1% of 1.",
         expected: Verdict::Supported,
         run: both_ways,
     },
@@ -55,7 +55,8 @@ pub(crate) const CLAIMS: [Claim; 6] = [
         statement: "Xavier keeps the variance consistent through a deep tanh network.",
         source: "Seed document, answer 6; a popular course says it settles near 0.25",
         prediction: "tanh loses a little in every layer: q_(l+1) = E tanh^2(sqrt(q_l) z), which tends to 1/(2l) and never settles.",
-        rule: "Qualified if in layers 5, 20 and the last the second moment equals the prediction within 20% and the last lies below 0.1: \
+        rule: "Qualified if in layers 5, 20 and the last the second moment equals the prediction within 5% (20% in the last, whose spread over draws a minute's budget \
+             cannot average out: widened after first runs) and the last lies below 0.1: \
              slow decay, no collapse and no constancy; supported if the last layer keeps 0.25 within 5%.",
         expected: Verdict::Qualified,
         run: deep_tanh,
@@ -123,7 +124,7 @@ fn uniform_fan_in(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn both_ways(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 1000, 3000);
     let mut signals = Vec::new();
     let mut findings = Vec::new();
     for (distribution, label) in SHAPES {
@@ -136,7 +137,7 @@ fn both_ways(lab: &Lab) -> Result<Outcome, ClaimError> {
         )?;
         for side in [Side::Forward, Side::Backward] {
             findings.push(signal.growth_finding(lab, side, MARGIN)?);
-            findings.push(signal.growth_against(lab, side, 1.0, 0.02)?);
+            findings.push(signal.growth_against(lab, side, 1.0, MARGIN)?);
         }
         signals.push(signal);
     }
@@ -219,22 +220,23 @@ fn unequal_fans(lab: &Lab) -> Result<Outcome, ClaimError> {
     })
 }
 
-fn difference(a: &[f64], b: &[f64]) -> Vec<f64> {
-    a.iter().zip(b).map(|(a, b)| a - b).collect()
-}
-
 fn deep_tanh(lab: &Lab) -> Result<Outcome, ClaimError> {
     let trials = lab.budget.pick(300, 800, 3000);
     let depth = 100;
     let network =
         Network::uniform(WIDTH, depth, &Initializer::glorot_uniform(), &Activation::Tanh)?;
     let signal = Signal::new(lab, "tanh", &network, trials)?;
+    // The first layers alone cost a fifth, and so can be drawn often enough for the narrow margin.
+    let shallow = Network::uniform(WIDTH, 20, &Initializer::glorot_uniform(), &Activation::Tanh)?;
+    let shallow = Signal::new(lab, "first layers", &shallow, 5 * trials)?;
     let mut findings = Vec::new();
-    for layer in [5, 20, depth] {
+    for (signal, layer, margin) in
+        [(&shallow, 5, 0.05), (&shallow, 20, 0.05), (&signal, depth, 0.2)]
+    {
         let values = signal.measured.layers[layer - 1].values(|draw| draw.activation.mean);
         let predicted = signal.prediction.layers[layer - 1].activation.expected;
         let what = format!("second moment of the activations in layer {layer}");
-        findings.push(equality(lab, what, &values, predicted, 0.2 * predicted)?);
+        findings.push(equality(lab, what, &values, predicted, margin * predicted)?);
     }
     let last = &findings[2];
     let verdict = if last.low > 0.25 * 0.95 && last.high < 0.25 * 1.05 {
