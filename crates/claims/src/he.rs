@@ -68,7 +68,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
 ];
 
 fn keeps_second_moment(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 800, 3000);
     let mut signals = Vec::new();
     let mut findings = Vec::new();
     for (distribution, label) in SHAPES {
@@ -183,7 +183,7 @@ fn keeps_gradients(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn truncation(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(300, 800, 3000);
     let run = |label: &str, init: &Initializer| -> Result<Signal, ClaimError> {
         Signal::new(lab, label, &Network::uniform(WIDTH, DEPTH, init, &Activation::Relu)?, trials)
     };

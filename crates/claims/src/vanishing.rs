@@ -60,7 +60,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
 ];
 
 fn too_small(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 800, 3000);
     let init = Initializer::normal(0.05);
     let mut signals = Vec::new();
     for (label, phi) in [("no activation", Activation::Linear), ("ReLU", Activation::Relu)] {
@@ -101,7 +101,7 @@ fn too_small(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn too_large(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 800, 3000);
     let init = Initializer::normal(0.15);
     let relu = Signal::new(
         lab,
@@ -113,8 +113,8 @@ fn too_large(lab: &Lab) -> Result<Outcome, ClaimError> {
         lab,
         "tanh",
         &Network::uniform(WIDTH, DEPTH, &init, &Activation::Tanh)?,
-        // A bounded signal spreads more: six times the draws know it to a third of the margin.
-        6 * trials,
+        // A bounded signal spreads more: three times the draws know it to a third of the margin.
+        3 * trials,
     )?;
     let fixed = tanh.prediction.layers[DEPTH - 1].forward.expected;
     let last = tanh.measured.layers[DEPTH - 1].values(|draw| draw.forward.mean);

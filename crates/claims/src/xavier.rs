@@ -85,7 +85,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
 ];
 
 fn uniform_fan_in(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 800, 3000);
     let init = Initializer::pytorch_linear();
     let linear = Signal::new(
         lab,
@@ -162,7 +162,7 @@ fn both_ways(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn unequal_fans(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(400, 1000, 5000);
+    let trials = lab.budget.pick(1500, 3000, 8000);
     let widths = [1024, 512, 256, 128, 256, 512];
     let network =
         Network::perceptron(&widths, &Initializer::glorot_uniform(), &Activation::Linear)?;
@@ -270,7 +270,7 @@ fn deep_tanh(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn relu_halves(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(200, 600, 3000);
+    let trials = lab.budget.pick(400, 800, 3000);
     let xavier = Network::uniform(WIDTH, DEPTH, &Initializer::glorot_uniform(), &Activation::Relu)?;
     let he = Network::uniform(WIDTH, DEPTH, &Initializer::he_uniform(), &Activation::Relu)?;
     let xavier = Signal::new(lab, "Xavier", &xavier, trials)?;
@@ -311,7 +311,7 @@ fn pytorch_default(lab: &Lab) -> Result<Outcome, ClaimError> {
     };
     let default = scaled(&Initializer::pytorch_linear(), "pytorch")?;
     let network = Network::uniform(WIDTH, 20, &Initializer::pytorch_linear(), &Activation::Relu)?;
-    let relu = Signal::new(lab, "PyTorch default", &network, lab.budget.pick(200, 600, 3000))?;
+    let relu = Signal::new(lab, "PyTorch default", &network, lab.budget.pick(400, 800, 3000))?;
     let he = Network::uniform(WIDTH, 20, &Initializer::he_uniform(), &Activation::Relu)?;
     let he = Signal::new(lab, "He uniform", &he, lab.budget.pick(100, 200, 500))?;
     let against = equality(
