@@ -28,7 +28,8 @@ details.data summary{color:var(--soft);font-size:.9rem;cursor:pointer}dl{display
 .file{font-size:.85rem;margin:.2rem 0 .8rem;color:var(--soft)}.callout{border-left:4px solid currentColor;padding:.2rem 0 .2rem .8rem}.callout span{color:var(--ink)}
 a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 @media print{body{max-width:none;font-size:10pt}details.card{break-inside:avoid}nav{display:none}}
-@media(max-width:40rem){body{padding:.8rem;font-size:1rem}dl{grid-template-columns:1fr}}
+@media(max-width:40rem){body{padding:.8rem;font-size:1rem}dl{grid-template-columns:1fr}
+.words,.words tbody,.words tr,.words td{display:block;min-width:0;width:auto}.words thead{display:none}.words tr{border-bottom:1px solid var(--line);padding:.5rem 0}.words td{border:0;padding:.1rem 0}.words td::before{content:attr(data-column)': ';color:var(--soft)}}
 ";
 
 /// All cards open on paper, and the one that a link points to.
@@ -124,12 +125,12 @@ fn table_html(table: &Table) -> Markup {
     let class = |column: usize| if numeric.get(column) == Some(&true) { "n" } else { "" };
     html! {
         div.scroll tabindex="0" role="region" aria-label=(if table.caption.is_empty() { "Table".to_owned() } else { inline::plain(&table.caption) }) {
-            table {
+            table.words[numeric.iter().all(|n| !n)] {
                 @if !table.caption.is_empty() { caption { (inline::html(&table.caption)) } }
                 thead { tr { @for (i, column) in table.columns.iter().enumerate() { th class=(class(i)) scope="col" { (inline::html(column)) } } } }
                 tbody {
                     @for row in &table.rows {
-                        tr { @for (i, cell) in row.iter().enumerate() { td class=(if is_long(cell) { "long" } else { class(i) }) { (cell_html(cell)) } } }
+                        tr { @for (i, cell) in row.iter().enumerate() { td class=(if is_long(cell) { "long" } else { class(i) }) data-column=(table.columns.get(i).map(|c| inline::plain(c)).unwrap_or_default()) { (cell_html(cell)) } } }
                     }
                 }
             }
