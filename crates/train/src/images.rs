@@ -9,8 +9,7 @@ pub struct Images {
     width: usize,
     classes: usize,
     starts: Vec<usize>,
-    places: Vec<u16>,
-    values: Vec<u8>,
+    lit: Vec<Lit>,
     labels: Vec<u8>,
     lit_counts: Vec<u32>,
 }
@@ -43,17 +42,16 @@ impl Images {
         {
             return Err(TrainError::Label { image, label, classes });
         }
-        let (mut starts, mut places, mut values) = (vec![0], Vec::new(), Vec::new());
+        let (mut starts, mut lit) = (vec![0], Vec::new());
         let mut lit_counts = vec![0; width];
         for image in pixels.chunks_exact(width) {
             for (place, &value) in image.iter().enumerate().filter(|(_, v)| **v > 0) {
-                places.push(place as u16);
-                values.push(value);
+                lit.push(Lit { index: place as u16, value });
                 lit_counts[place] += 1;
             }
-            starts.push(places.len());
+            starts.push(lit.len());
         }
-        Ok(Self { width, classes, starts, places, values, labels: labels.to_vec(), lit_counts })
+        Ok(Self { width, classes, starts, lit, labels: labels.to_vec(), lit_counts })
     }
 
     /// Number of images.
@@ -81,30 +79,21 @@ impl Images {
         &self.labels
     }
 
-    /// Places and values of an image's non-zero pixels.
-    pub(crate) fn image(&self, index: usize) -> (&[u16], &[u8]) {
-        let range = self.starts[index]..self.starts[index + 1];
-        (&self.places[range.clone()], &self.values[range])
+    /// The non-zero pixels of an image: places and grey values.
+    pub(crate) fn image(&self, index: usize) -> &[Lit] {
+        &self.lit[self.starts[index]..self.starts[index + 1]]
     }
-
-    /// Reads one value of every cache line of these images, all at once: a shuffled order makes each of
-    /// them a miss, and misses that do not wait for each other take a fraction of the time.
-    pub(crate) fn touch(&self, batch: &[u32]) {
-        const LINE: usize = 64;
-        let sum = batch.iter().fold(0, |sum, &image| {
-            let (places, values) = self.image(image as usize);
-            let ends = places.last().copied().unwrap_or(0)
-                ^ u16::from(values.last().copied().unwrap_or(0));
-            places.iter().step_by(LINE / 2).fold(sum ^ ends, |sum, p| sum ^ p)
-                ^ values.iter().step_by(LINE).fold(0, |sum, v| sum ^ u16::from(*v))
-        });
-        std::hint::black_box(sum);
-    }
-
     /// Per pixel, the number of images in which it is not zero.
     pub(crate) fn lit_counts(&self) -> &[u32] {
         &self.lit_counts
     }
+}
+
+/// An entry of a sparse row: a pixel of an image, or a sample in which a pixel is lit.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lit {
+    pub(crate) index: u16,
+    pub(crate) value: u8,
 }
 
 /// What a grey value becomes: `value * scale` computed in f64, rounded once.

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
 
 use crate::elementary::{sigmoid, sigmoid_slope, tanh, tanh_slope};
-use crate::images::Images;
+use crate::images::{Images, Lit};
 use crate::lists::Lists;
 use crate::optimizer::{Schedule, Step};
 
@@ -128,6 +128,20 @@ pub(crate) enum Curve {
     Sigmoid,
 }
 
+/// Starts to load the images of a batch into the near caches. In shuffled order every one is a miss.
+pub(crate) fn prefetch(images: &Images, batch: &[u32]) {
+    #[cfg(target_arch = "x86_64")]
+    for &image in batch {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        const LINE: usize = 64 / size_of::<Lit>();
+        let list = images.image(image as usize);
+        for lit in list.iter().step_by(LINE).chain(list.last()) {
+            // SAFETY: a prefetch reads nothing, whatever the address; this one is valid.
+            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(lit).cast()) };
+        }
+    }
+}
+
 #[inline(always)]
 fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f32]) {
     let both = h.iter_mut().zip(z);
@@ -156,8 +170,7 @@ fn forward_body<const WIDE: usize>(
     z: &mut [f32],
 ) {
     for (row, &image) in z.chunks_exact_mut(bias.len()).zip(batch) {
-        let (places, values) = images.image(image as usize);
-        combine::<WIDE>(places, values, grey, weights, bias, row);
+        combine::<WIDE>(images.image(image as usize), grey, weights, bias, row);
     }
 }
 
@@ -176,8 +189,7 @@ fn update_lit_body<const WIDE: usize>(
 ) {
     let units = gradient.len();
     for &pixel in lists.lit() {
-        let (samples, values) = lists.of(pixel);
-        combine::<WIDE>(samples, values, grey, delta, zeros, gradient);
+        combine::<WIDE>(lists.of(pixel), grey, delta, zeros, gradient);
         let row = usize::from(pixel) * units..(usize::from(pixel) + 1) * units;
         step.apply(&mut w[row.clone()], &mut m[row.clone()], &mut v[row], gradient);
     }
@@ -213,11 +225,10 @@ fn update_body<const WIDE: usize>(
     step.apply(w, m, v, g);
 }
 
-/// `out = start + sum over k of grey[values[k]] * (row indices[k])`, rows of `out.len()` columns.
+/// `out = start + sum over the list of grey[value] * (row index)`, rows of `out.len()` columns.
 #[inline(always)]
 fn combine<const WIDE: usize>(
-    indices: &[u16],
-    values: &[u8],
+    list: &[Lit],
     grey: &[f32; 256],
     rows: &[f32],
     start: &[f32],
@@ -228,19 +239,19 @@ fn combine<const WIDE: usize>(
     while first < width {
         let left = width - first;
         if left >= WIDE {
-            block::<WIDE>(indices, values, grey, rows, start, out, first);
+            block::<WIDE>(list, grey, rows, start, out, first);
             first += WIDE;
         } else if left >= 32 {
-            block::<32>(indices, values, grey, rows, start, out, first);
+            block::<32>(list, grey, rows, start, out, first);
             first += 32;
         } else if width >= 16 {
             // The last block may compute columns again that the one before has computed.
             first = first.min(width - 16);
-            block::<16>(indices, values, grey, rows, start, out, first);
+            block::<16>(list, grey, rows, start, out, first);
             first += 16;
         } else {
             out.copy_from_slice(start);
-            for (&index, &value) in indices.iter().zip(values) {
+            for &Lit { index, value } in list {
                 let x = grey[usize::from(value)];
                 let row = &rows[usize::from(index) * width..][..width];
                 out.iter_mut().zip(row).for_each(|(sum, r)| *sum += x * r);
@@ -253,8 +264,7 @@ fn combine<const WIDE: usize>(
 /// `N` columns of [`combine`], in registers.
 #[inline(always)]
 fn block<const N: usize>(
-    indices: &[u16],
-    values: &[u8],
+    list: &[Lit],
     grey: &[f32; 256],
     rows: &[f32],
     start: &[f32],
@@ -264,7 +274,7 @@ fn block<const N: usize>(
     let width = out.len();
     let mut sums = [0.0f32; N];
     sums.copy_from_slice(&start[first..first + N]);
-    for (&index, &value) in indices.iter().zip(values) {
+    for &Lit { index, value } in list {
         let x = grey[usize::from(value)];
         let row = &rows[usize::from(index) * width + first..][..N];
         for (sum, r) in sums.iter_mut().zip(row) {

@@ -1,49 +1,44 @@
-use crate::Images;
+use crate::images::{Images, Lit};
 
-/// The lit pixels of one batch, pixel by pixel: who has it lit, and how bright.
-///
-/// Room is taken once, for the most images of any batch that can have a pixel lit.
+/// The lit pixels of one batch, pixel by pixel: in which samples, and how bright.
 pub(crate) struct Lists {
-    starts: Vec<usize>,
-    counts: Vec<u16>,
-    samples: Vec<u16>,
-    values: Vec<u8>,
+    /// Where each pixel's samples begin and end.
+    starts: Vec<u32>,
+    ends: Vec<u32>,
+    samples: Vec<Lit>,
     lit: Vec<u16>,
 }
 
 impl Lists {
+    /// With room for any `batch` of the images.
     pub(crate) fn new(images: &Images, batch: usize) -> Self {
         let mut starts = Vec::with_capacity(images.width());
         let mut room = 0;
-        for &images_lit in images.lit_counts() {
+        for &count in images.lit_counts() {
             starts.push(room);
-            room += batch.min(images_lit as usize);
+            room += count.min(batch as u32);
         }
         Self {
+            ends: starts.clone(),
             starts,
-            counts: vec![0; images.width()],
-            samples: vec![0; room],
-            values: vec![0; room],
+            samples: vec![Lit::default(); room as usize],
             lit: Vec::with_capacity(images.width()),
         }
     }
 
     pub(crate) fn fill(&mut self, images: &Images, batch: &[u32]) {
-        images.touch(batch);
-        self.counts.fill(0);
+        self.ends.copy_from_slice(&self.starts);
         for (sample, &image) in batch.iter().enumerate() {
-            let (places, values) = images.image(image as usize);
-            for (&place, &value) in places.iter().zip(values) {
-                let count = &mut self.counts[usize::from(place)];
-                let slot = self.starts[usize::from(place)] + usize::from(*count);
-                *count += 1;
-                self.samples[slot] = sample as u16;
-                self.values[slot] = value;
+            for lit in images.image(image as usize) {
+                let end = &mut self.ends[usize::from(lit.index)];
+                self.samples[*end as usize] = Lit { index: sample as u16, value: lit.value };
+                *end += 1;
             }
         }
         self.lit.clear();
-        let pixels = (0u16..=u16::MAX).zip(&self.counts);
-        self.lit.extend(pixels.filter(|(_, count)| **count > 0).map(|(pixel, _)| pixel));
+        let lengths = self.ends.iter().zip(&self.starts).map(|(end, start)| end - start);
+        let lit = (0..=u16::MAX).zip(lengths).filter(|(_, length)| *length > 0);
+        self.lit.extend(lit.map(|(pixel, _)| pixel));
     }
 
     /// The pixels that are lit in some image of the batch, ascending.
@@ -52,9 +47,8 @@ impl Lists {
     }
 
     /// Samples of the batch in which the pixel is lit, and its grey values there.
-    pub(crate) fn of(&self, pixel: u16) -> (&[u16], &[u8]) {
-        let start = self.starts[usize::from(pixel)];
-        let range = start..start + usize::from(self.counts[usize::from(pixel)]);
-        (&self.samples[range.clone()], &self.values[range])
+    pub(crate) fn of(&self, pixel: u16) -> &[Lit] {
+        let pixel = usize::from(pixel);
+        &self.samples[self.starts[pixel] as usize..self.ends[pixel] as usize]
     }
 }

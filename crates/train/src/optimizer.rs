@@ -241,21 +241,25 @@ impl Schedule {
             Step::Adam { beta1, beta2, epsilon, decay, .. } => {
                 let root_decay = f64::from(beta2).sqrt() as f32;
                 let v_decay = f64::from(beta2).powi(all) as f32;
-                for ((w, m), v) in
-                    w.chunks_mut(IDLE).zip(m.chunks_mut(IDLE)).zip(v.chunks_mut(IDLE))
-                {
-                    let mut roots = [0.0f32; IDLE];
-                    for (root, v) in roots.iter_mut().zip(v.iter_mut()) {
-                        *root = v.sqrt();
-                        *v = flush(*v * v_decay, SMALL_SECOND);
-                    }
+                let ((w_blocks, w_rest), (m_blocks, m_rest), (v_blocks, v_rest)) =
+                    (w.as_chunks_mut::<IDLE>(), m.as_chunks_mut(), v.as_chunks_mut());
+                let mut block = |w: &mut [f32; IDLE], m: &mut [f32; IDLE], v: &mut [f32; IDLE]| {
+                    let (mut new_w, mut new_m, mut roots) = (*w, *m, v.map(f32::sqrt));
                     for &rate in near {
-                        for ((w, m), root) in w.iter_mut().zip(m.iter_mut()).zip(&mut roots) {
+                        for ((w, m), root) in new_w.iter_mut().zip(&mut new_m).zip(&mut roots) {
                             *m = flush(beta1 * *m, SMALL_FIRST);
                             *root *= root_decay;
                             *w -= decay * *w + rate * *m / (*root + epsilon);
                         }
                     }
+                    (*w, *m) = (new_w, new_m);
+                    v.iter_mut().for_each(|v| *v = flush(*v * v_decay, SMALL_SECOND));
+                };
+                for ((w, m), v) in w_blocks.iter_mut().zip(m_blocks).zip(v_blocks) {
+                    block(w, m, v);
+                }
+                if !w_rest.is_empty() {
+                    padded(w_rest, m_rest, v_rest, &mut block);
                 }
                 if !far.is_empty() {
                     scale(m, power(beta1, far.len()), SMALL_FIRST);
@@ -269,6 +273,25 @@ impl Schedule {
 
 /// Elements that idle together.
 const IDLE: usize = 64;
+
+/// Fills a block up with zeros, which idle for ever.
+#[inline(always)]
+fn padded(
+    w: &mut [f32],
+    m: &mut [f32],
+    v: &mut [f32],
+    block: &mut impl FnMut(&mut [f32; IDLE], &mut [f32; IDLE], &mut [f32; IDLE]),
+) {
+    let mut room = [[0.0; IDLE]; 3];
+    let [full_w, full_m, full_v] = &mut room;
+    full_w[..w.len()].copy_from_slice(w);
+    full_m[..m.len()].copy_from_slice(m);
+    full_v[..v.len()].copy_from_slice(v);
+    block(full_w, full_m, full_v);
+    w.copy_from_slice(&full_w[..w.len()]);
+    m.copy_from_slice(&full_m[..m.len()]);
+    v.copy_from_slice(&full_v[..v.len()]);
+}
 
 #[inline(always)]
 fn scale(values: &mut [f32], factor: f32, small: f32) {

@@ -86,7 +86,10 @@ impl<'a> Trainer<'a> {
         self.step_losses.reserve(steps);
         self.schedule.reserve(steps);
         let (mut loss, mut right, mut seen) = (0.0, 0usize, 0usize);
-        for batch in order.chunks(self.protocol.batch) {
+        let batches = order.chunks(self.protocol.batch);
+        let following = batches.clone().skip(1).chain(std::iter::once(&[][..]));
+        for (batch, next) in batches.zip(following) {
+            kernel::prefetch(self.images, next);
             let (batch_loss, batch_right) = self.step(batch);
             loss += batch_loss;
             right += batch_right;

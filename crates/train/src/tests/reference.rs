@@ -45,9 +45,8 @@ impl Reference {
 
     fn input(images: &Images, index: u32, scale: f64) -> Vec<f64> {
         let mut x = vec![0.0; images.width()];
-        let (places, values) = images.image(index as usize);
-        for (&place, &value) in places.iter().zip(values) {
-            x[usize::from(place)] = f64::from(value) * scale;
+        for lit in images.image(index as usize) {
+            x[usize::from(lit.index)] = f64::from(lit.value) * scale;
         }
         x
     }
