@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use md5::Md5;
 use sha2::{Digest, Sha256};
 use ureq::Agent;
 
@@ -20,12 +19,8 @@ pub enum Published {
     FashionMnist,
 }
 
-/// What a file must hash to, in hexadecimal.
-#[derive(Clone, Copy, Debug)]
-enum Checksum {
-    Sha256(&'static str),
-    Md5(&'static str),
-}
+/// The SHA-256 of a file, in hexadecimal.
+type Checksum = &'static str;
 
 impl Published {
     /// Name on the command line and in the cache.
@@ -59,7 +54,6 @@ impl Published {
     }
 
     fn files(self) -> [(&'static str, Checksum); 4] {
-        use Checksum::{Md5, Sha256};
         let [a, b, c, d] = [
             "train-images-idx3-ubyte.gz",
             "train-labels-idx1-ubyte.gz",
@@ -68,16 +62,16 @@ impl Published {
         ];
         match self {
             Self::Mnist => [
-                (a, Sha256("440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609")),
-                (b, Sha256("3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c")),
-                (c, Sha256("8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6")),
-                (d, Sha256("f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6")),
+                (a, "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609"),
+                (b, "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c"),
+                (c, "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6"),
+                (d, "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6"),
             ],
             Self::FashionMnist => [
-                (a, Md5("8d4fb7e6c68d591d4c3dfef9ec88bf0d")),
-                (b, Md5("25c81989df183df01b3e8a0aad5dffbe")),
-                (c, Md5("bef4ecab320f06d8554ea6380940ec79")),
-                (d, Md5("bb300cfdad3c16e7a12a480ee83cd310")),
+                (a, "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+                (b, "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+                (c, "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+                (d, "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
             ],
         }
     }
@@ -265,10 +259,7 @@ fn matches(path: &Path, checksum: Checksum) -> Result<bool, DataError> {
     let failed = |e: std::io::Error| DataError::io("read", path, &e);
     let mut bytes = Vec::new();
     File::open(path).and_then(|mut f| f.read_to_end(&mut bytes)).map_err(failed)?;
-    Ok(match checksum {
-        Checksum::Sha256(expected) => hex(&Sha256::digest(&bytes)) == expected,
-        Checksum::Md5(expected) => hex(&Md5::digest(&bytes)) == expected,
-    })
+    Ok(hex(&Sha256::digest(&bytes)) == checksum)
 }
 
 fn hex(bytes: &[u8]) -> String {

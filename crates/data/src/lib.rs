@@ -18,7 +18,7 @@ mod source;
 mod strokes;
 mod synthetic;
 
-pub use dataset::{Dataset, Split};
+pub use dataset::{Dataset, Scaling, Split};
 pub use error::DataError;
 pub use fetch::{Published, cache_folder, fetch, fetch_from};
 pub use folder::{read_folder, write_folder};

@@ -100,10 +100,6 @@ fn load_in(
     environment: &Environment,
     progress: &mut dyn FnMut(&str),
 ) -> Result<Dataset, DataError> {
-    let named = |data: &OsString| {
-        let folder = Path::new(data);
-        read_folder(folder, &name_of(folder), &format!("GAINSTAGE_DATA = {}", folder.display()))
-    };
     match (source, &environment.data) {
         (Source::Synthetic, _) => Ok(synthetic::digits("synthetic digits drawn by the program")),
         (Source::Folder(folder), _) => {
@@ -130,6 +126,12 @@ fn load_in(
             )))
         }
     }
+}
+
+/// From the folder in `GAINSTAGE_DATA`.
+fn named(data: &OsString) -> Result<Dataset, DataError> {
+    let folder = Path::new(data);
+    read_folder(folder, &name_of(folder), &format!("GAINSTAGE_DATA = {}", folder.display()))
 }
 
 /// From the cache, downloaded into it where it is not there or damaged.
@@ -178,7 +180,10 @@ pub struct Entry {
 
 /// The data sets and where they are.
 pub fn list() -> Vec<Entry> {
-    let environment = Environment::current();
+    list_in(&Environment::current())
+}
+
+fn list_in(environment: &Environment) -> Vec<Entry> {
     let place = |set: Published| match environment.cached(set) {
         Ok(folder) => match read_folder(&folder, "", "") {
             Ok(_) => folder.display().to_string(),
@@ -190,19 +195,35 @@ pub fn list() -> Vec<Entry> {
         Err(error) => error.to_string(),
     };
     let mnist = match &environment.data {
-        Some(data) => format!("GAINSTAGE_DATA = {}", Path::new(data).display()),
+        // The folder may hold other images than MNIST's.
+        Some(data) => match named(data) {
+            Ok(d) => format!(
+                "{}: {} + {} images of {} x {}, {} classes",
+                d.source,
+                d.train.len(),
+                d.test.len(),
+                d.train.width,
+                d.train.height,
+                d.classes
+            ),
+            Err(error) => format!("GAINSTAGE_DATA: {error}"),
+        },
         None => place(Published::Mnist),
     };
     vec![
-        Entry { name: "mnist", what: "60,000 + 10,000 handwritten digits, 28 x 28", place: mnist },
+        Entry {
+            name: "mnist",
+            what: "60,000 + 10,000 handwritten digits, 28 x 28, 10 classes",
+            place: mnist,
+        },
         Entry {
             name: "fashion-mnist",
-            what: "60,000 + 10,000 pieces of clothing, 28 x 28",
+            what: "60,000 + 10,000 pieces of clothing, 28 x 28, 10 classes",
             place: place(Published::FashionMnist),
         },
         Entry {
             name: "synthetic",
-            what: "60,000 + 10,000 drawn digits, 28 x 28, in MNIST's class shares",
+            what: "60,000 + 10,000 drawn digits, 28 x 28, 10 classes in MNIST's shares",
             place: "built in".to_owned(),
         },
     ]
@@ -314,5 +335,16 @@ mod tests {
             assert_eq!(data.name, "synthetic digits");
             assert!(loaded(&Source::Mnist, &environment).is_err(), "only auto draws instead");
         }
+    }
+
+    #[test]
+    fn the_list_says_what_is_in_the_named_folder_or_what_is_wrong_with_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = small(dir.path(), "mine");
+        let place = |data: &Path| list_in(&offline(Some(data), None)).remove(0).place;
+        assert!(place(&folder).ends_with(": 50 + 20 images of 28 x 28, 10 classes"));
+        assert!(place(dir.path()).contains("has no train-images"), "{}", place(dir.path()));
+        let nowhere = list_in(&offline(None, None));
+        assert!(nowhere[1].place.contains("no cache folder") && nowhere[2].place == "built in");
     }
 }

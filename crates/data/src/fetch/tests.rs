@@ -9,7 +9,7 @@ use super::*;
 const BODY: &[u8] = b"hello, world";
 /// Of `BODY`.
 const SUM: &str = "09ca7e4eaa6e8ae9c7d261167129184883644d07dfba7cbfbc4c8a2e08360d5b";
-const FILE: (&str, Checksum) = ("file", Checksum::Sha256(SUM));
+const FILE: (&str, Checksum) = ("file", SUM);
 
 /// Where the ranges begin that a server was asked for; 0 for a whole file.
 type Asked = Arc<Mutex<Vec<u64>>>;
