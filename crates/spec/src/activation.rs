@@ -1,11 +1,12 @@
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::SpecError;
 use crate::call::Call;
+use crate::{CustomActivation, SpecError};
 
 /// An activation function phi, applied to the pre-activation z of each unit.
 ///
@@ -84,6 +85,8 @@ pub enum Activation {
     Relu6,
     /// z relu6(z + 3) / 6 (Howard et al. 2019).
     HardSwish,
+    /// A formula of z, or sampled points.
+    Custom(Arc<CustomActivation>),
 }
 
 /// Constants of SELU: the solution of E selu = 0, E selu^2 = 1 at z ~ normal(std = 1).
@@ -96,10 +99,27 @@ const LECUN_SCALE: f64 = 1.715_9;
 const LECUN_SLOPE: f64 = 2.0 / 3.0;
 
 const KNOWN: &str = "linear, relu, leaky_relu(slope), prelu(slope), elu(alpha), selu, celu(alpha), gelu, gelu_tanh, \
-     quick_gelu, silu, mish, softplus, tanh, lecun_tanh, sigmoid, softsign, hard_tanh, arctan, erf, sin, abs, relu6, hard_swish";
+     quick_gelu, silu, mish, softplus, tanh, lecun_tanh, sigmoid, softsign, hard_tanh, arctan, erf, sin, abs, relu6, hard_swish, \
+     expr(formula of z), table(z: value, ...)";
 
 impl Activation {
-    /// Every activation once, parametric ones at their customary value.
+    /// From a formula of z, as in `z * sigmoid(1.5 * z)`; the grammar is that of [`CustomActivation`].
+    ///
+    /// # Errors
+    /// As [`CustomActivation::expression`].
+    pub fn expression(formula: &str) -> Result<Self, SpecError> {
+        CustomActivation::expression(formula).map(|custom| Self::Custom(Arc::new(custom)))
+    }
+
+    /// From points (z, phi(z)).
+    ///
+    /// # Errors
+    /// As [`CustomActivation::table`].
+    pub fn table(points: Vec<(f64, f64)>) -> Result<Self, SpecError> {
+        CustomActivation::table(points).map(|custom| Self::Custom(Arc::new(custom)))
+    }
+
+    /// Every built-in activation once, parametric ones at their customary value.
     pub fn all() -> Vec<Self> {
         vec![
             Self::Linear,
@@ -132,6 +152,7 @@ impl Activation {
     /// phi(z). Finite for finite z; NaN only for NaN.
     pub fn value(&self, z: f64) -> f64 {
         match *self {
+            Self::Custom(ref custom) => custom.at(z).value,
             Self::Linear => z,
             Self::Relu => relu(z),
             Self::LeakyRelu { slope } | Self::Prelu { slope } => {
@@ -185,6 +206,7 @@ impl Activation {
     /// phi'(z); at a kink the derivative from the left, as the frameworks take it for ReLU (0).
     pub fn derivative(&self, z: f64) -> f64 {
         match *self {
+            Self::Custom(ref custom) => custom.at(z).slope,
             Self::Linear => 1.0,
             Self::Relu => step(z > 0.0),
             Self::LeakyRelu { slope } | Self::Prelu { slope } => {
@@ -257,8 +279,9 @@ impl Activation {
     }
 
     /// Where phi or phi' is not smooth, in ascending order: a quadrature must split there.
-    pub fn kinks(&self) -> &'static [f64] {
+    pub fn kinks(&self) -> &[f64] {
         match self {
+            Self::Custom(custom) => custom.kinks(),
             Self::Relu
             | Self::LeakyRelu { .. }
             | Self::Prelu { .. }
@@ -274,11 +297,34 @@ impl Activation {
         }
     }
 
+    /// Further places where a quadrature does well to split, in ascending order: none for built-in
+    /// activations, whose only scale is that around zero.
+    pub fn cuts(&self) -> &[f64] {
+        match self {
+            Self::Custom(custom) => custom.cuts(),
+            _ => &[],
+        }
+    }
+
+    /// The largest |z| to which cuts and kinks are known; infinite for built-in activations.
+    pub fn reach(&self) -> f64 {
+        match self {
+            Self::Custom(custom) => custom.reach(),
+            _ => f64::INFINITY,
+        }
+    }
+
+    /// Whether it is given by sampled points, between which it is a cubic.
+    pub fn is_table(&self) -> bool {
+        matches!(self, Self::Custom(custom) if custom.is_table())
+    }
+
     /// `Some((negative, positive))` where phi is linear on each side of zero with these slopes.
     ///
     /// These activations are positively homogeneous, so their finite-width laws are exact.
     pub fn slopes(&self) -> Option<(f64, f64)> {
         match *self {
+            Self::Custom(ref custom) => custom.slopes(),
             Self::Linear => Some((1.0, 1.0)),
             Self::Relu => Some((0.0, 1.0)),
             Self::LeakyRelu { slope } | Self::Prelu { slope } => Some((slope, 1.0)),
@@ -307,6 +353,9 @@ impl Activation {
 
     /// Whether phi(-z) = -phi(z).
     pub fn is_odd(&self) -> bool {
+        if let Self::Custom(custom) = self {
+            return custom.is_odd();
+        }
         matches!(
             self,
             Self::Linear
@@ -365,6 +414,7 @@ fn normal_pdf(z: f64) -> f64 {
 impl fmt::Display for Activation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Custom(custom) => custom.fmt(f),
             Self::LeakyRelu { slope } => write!(f, "leaky_relu({slope})"),
             Self::Prelu { slope } => write!(f, "prelu({slope})"),
             Self::Elu { alpha } => write!(f, "elu({alpha})"),
@@ -397,6 +447,12 @@ impl FromStr for Activation {
     type Err = SpecError;
 
     fn from_str(text: &str) -> Result<Self, SpecError> {
+        if let Some(inside) = between_brackets(text, &["expr", "expression"])? {
+            return Self::expression(inside);
+        }
+        if let Some(inside) = between_brackets(text, &["table"])? {
+            return CustomActivation::read_table(inside).map(|table| Self::Custom(Arc::new(table)));
+        }
         let mut call = Call::parse(text)?;
         let phi = match call.name.as_str() {
             "linear" | "identity" | "none" => Self::Linear,
@@ -440,6 +496,19 @@ impl FromStr for Activation {
         call.finish()?;
         Ok(phi)
     }
+}
+
+/// The text in the brackets behind one of these names.
+fn between_brackets<'a>(text: &'a str, names: &[&str]) -> Result<Option<&'a str>, SpecError> {
+    let text = text.trim();
+    let Some((name, rest)) = text.split_once('(') else { return Ok(None) };
+    if !names.contains(&name.trim().to_ascii_lowercase().as_str()) {
+        return Ok(None);
+    }
+    rest.strip_suffix(')').map(Some).ok_or_else(|| SpecError::Formula {
+        text: text.to_owned(),
+        why: "the closing bracket is missing".to_owned(),
+    })
 }
 
 impl TryFrom<String> for Activation {

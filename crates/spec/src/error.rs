@@ -34,6 +34,14 @@ pub enum SpecError {
         /// What stands in the way.
         why: String,
     },
+    /// An activation's formula or table that cannot be used.
+    #[error("activation \"{text}\": {why}")]
+    Formula {
+        /// The formula as given.
+        text: String,
+        /// What stands in the way, and where.
+        why: String,
+    },
     /// An initializer that is not defined for the shape.
     #[error("{initializer} is not defined for {shape}: {why}")]
     Shape {

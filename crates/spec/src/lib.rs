@@ -18,14 +18,18 @@
 
 mod activation;
 mod call;
+mod custom;
 mod error;
+mod expression;
 mod initializer;
 mod inputs;
 mod law;
 mod network;
 mod shape;
+mod tabulated;
 
 pub use activation::Activation;
+pub use custom::CustomActivation;
 pub use error::SpecError;
 pub use initializer::{FanMode, Initializer, ScalingDistribution, StdMeaning, Truncation};
 pub use inputs::{InputStatistics, Inputs};

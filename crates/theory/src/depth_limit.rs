@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::TheoryError;
 use crate::kernel::{derivative_cross, parting};
 use crate::mean_field::{MeanField, VarianceLimit};
-use crate::moments::{Moments, map_at};
+use crate::moments::{Moments, largest_variance, map_at};
 use crate::roots::bracketed;
 
 /// What happens to nearby inputs and to gradients at the limit variance.
@@ -107,7 +107,7 @@ impl MeanField {
         let (q, slope) = match variance {
             VarianceLimit::Fixed { point } => (point.q, point.slope),
             VarianceLimit::Kept { q } => (q, 1.0),
-            VarianceLimit::Diverges => (1e12, f64::NAN),
+            VarianceLimit::Diverges => (largest_variance(&self.activation).min(1e12), f64::NAN),
         };
         let m = map_at(&self.activation, q);
         let next = if variance == VarianceLimit::Diverges { self.map(&m) } else { q };

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TheoryError, not_negative};
 use crate::mean_field::FixedPoint;
-use crate::moments::at;
+use crate::moments::{at, largest_variance};
 use crate::roots::bracketed;
 
 /// A point of the edge of chaos: where chi_1 = 1 at a fixed point of the variance map.
@@ -53,7 +53,10 @@ pub fn edge_of_chaos(phi: &Activation, bias_variance: f64) -> Result<Vec<EdgePoi
         m.q - m.second_moment / m.derivative_second_moment - bias_variance
     };
     // Below 1e-6 the two terms agree to more digits than they have.
-    let xs: Vec<f64> = (-55..=55).map(|i| 0.25 * f64::from(i)).collect();
+    let xs: Vec<f64> = (-55..=55)
+        .map(|i| 0.25 * f64::from(i))
+        .filter(|x| x.exp() <= largest_variance(phi))
+        .collect();
     let values: Vec<f64> = xs.iter().map(|&x| excess(x)).collect();
     for (x, f) in xs.windows(2).zip(values.windows(2)) {
         if (f[0] > 0.0) != (f[1] > 0.0) && f[0].abs() > 1e-15 {

@@ -14,6 +14,20 @@ pub enum TheoryError {
         /// The condition it violates.
         bound: &'static str,
     },
+    /// A variance at which a custom activation is not known far enough out.
+    #[error(
+        "{activation} could be followed to |z| = {reach} only, and at variance {q} averages need more; the variance must be at most {largest}, or the formula simpler"
+    )]
+    Reach {
+        /// The activation.
+        activation: String,
+        /// How far out it is known.
+        reach: f64,
+        /// The variance.
+        q: f64,
+        /// The largest variance allowed.
+        largest: f64,
+    },
     /// A layer outside the theory.
     #[error("layer {layer}: {why}")]
     Layer {

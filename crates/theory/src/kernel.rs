@@ -2,8 +2,8 @@ use std::f64::consts::FRAC_PI_2;
 
 use gainstage_spec::Activation;
 
-use crate::error::{TheoryError, not_negative};
-use crate::moments::{at, scale};
+use crate::error::TheoryError;
+use crate::moments::{at, scale, within_reach};
 use crate::quadrature::{between, scale_cuts};
 
 /// E phi(u) phi(v) for jointly Gaussian u, v with variances `q_a`, `q_b` and this correlation: the
@@ -31,8 +31,7 @@ pub fn cross_moment(
     q_b: f64,
     correlation: f64,
 ) -> Result<f64, TheoryError> {
-    let (q_a, q_b) =
-        (not_negative("the variance q_a", q_a)?, not_negative("the variance q_b", q_b)?);
+    let (q_a, q_b) = (within_reach(phi, q_a)?, within_reach(phi, q_b)?);
     if !(-1.0..=1.0).contains(&correlation) {
         return Err(TheoryError::Domain {
             what: "the correlation",
@@ -59,7 +58,7 @@ pub fn cross_moment(
 /// # Ok::<(), gainstage_theory::TheoryError>(())
 /// ```
 pub fn cross_gap(phi: &Activation, q: f64, gap: f64) -> Result<f64, TheoryError> {
-    let q = not_negative("the variance q", q)?;
+    let q = within_reach(phi, q)?;
     if !(0.0..=2.0).contains(&gap) {
         return Err(TheoryError::Domain {
             what: "the gap 1 - correlation",
@@ -164,6 +163,13 @@ pub(crate) fn derivative_cross(phi: &Activation, q: f64, e: f64) -> f64 {
     }
 }
 
+/// E (phi'(u) - phi'(v))^2 / 2 at equal variances q and correlation 1 - `e`, accurate relative to itself.
+pub(crate) fn derivative_parting(phi: &Activation, q: f64, e: f64) -> f64 {
+    let s = (e * (2.0 - e)).sqrt();
+    let square = |u: f64, v: f64| (u - v) * (u - v);
+    0.5 * pair_average(phi, q, q, 1.0 - e, s, |z| phi.derivative(z), square)
+}
+
 /// E u phi'(u) v phi'(v) at unit variances and this correlation.
 pub(crate) fn gated_cross(phi: &Activation, c: f64) -> f64 {
     if phi.slopes().is_some() {
@@ -206,7 +212,9 @@ fn pair_average(
 ) -> f64 {
     let (std_a, std_b) = (q_a.sqrt(), q_b.sqrt());
     let unit = scale(phi);
+    let cubic = phi.is_table();
     let mut outer = Vec::new();
+    outer.extend(phi.cuts().iter().flat_map(|k| [k / std_a, k / (std_b * c)]));
     if s == 0.0 {
         // u and v are multiples of one variable.
         outer.extend(phi.kinks().iter().flat_map(|k| [k / std_a, k / (std_b * c)]));
@@ -214,7 +222,7 @@ fn pair_average(
         scale_cuts(unit / std_a.max(std_b), TAIL, &mut positive);
         outer.extend(positive.iter().flat_map(|&x| [-x, x]));
         let mut total = 0.0;
-        integrate(&mut outer, |x, w| {
+        integrate(&mut outer, cubic, |x, w| {
             total += w * f(value(std_a * x), value(std_b * c * x));
         });
         return total;
@@ -241,23 +249,24 @@ fn pair_average(
         places.push(0.0);
         places.extend(positive.iter().flat_map(|&v| [-v, v]));
     }
+    places.extend(phi.cuts());
     let mut inner = Vec::new();
     let mut total = 0.0;
-    integrate(&mut outer, |x, w| {
+    integrate(&mut outer, cubic, |x, w| {
         let a = value(std_a * x);
         inner.clear();
         inner.extend(places.iter().map(|place| (place / std_b - c * x) / s));
         let mut sum = 0.0;
-        integrate(&mut inner, |y, w| sum += w * f(a, value(std_b * (c * x + s * y))));
+        integrate(&mut inner, cubic, |y, w| sum += w * f(a, value(std_b * (c * x + s * y))));
         total += w * sum;
     });
     total
 }
 
 /// Sums over nodes against the normal density, with these cuts and those of the density.
-fn integrate(cuts: &mut Vec<f64>, f: impl FnMut(f64, f64)) {
+fn integrate(cuts: &mut Vec<f64>, cubic: bool, f: impl FnMut(f64, f64)) {
     cuts.retain(|cut| cut.abs() < TAIL);
     cuts.extend([-TAIL, -5.0, -3.0, -1.5, 0.0, 1.5, 3.0, 5.0, TAIL]);
     cuts.sort_by(f64::total_cmp);
-    between(cuts, f);
+    between(cuts, cubic, f);
 }

@@ -27,6 +27,7 @@
 
 mod backward;
 mod chain;
+mod critical_rate;
 mod depth_limit;
 mod edge;
 mod error;
@@ -48,6 +49,7 @@ mod signal;
 mod spectrum;
 mod steps;
 
+pub use critical_rate::CriticalRate;
 pub use depth_limit::{DepthLimit, Phase};
 pub use edge::{EdgePoint, edge_of_chaos};
 pub use error::TheoryError;

@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TheoryError, not_negative};
 use crate::kernel::parting;
-use crate::moments::{Moments, map_at};
+use crate::moments::{Moments, largest_variance, map_at, within_reach};
 use crate::roots::bracketed;
 
 /// An infinitely wide network of equal layers: activation, weight variance times fan-in, bias variance.
@@ -109,7 +109,7 @@ impl MeanField {
     /// # Ok::<(), gainstage_theory::TheoryError>(())
     /// ```
     pub fn step(&self, q: f64, gap: f64) -> Result<(f64, f64), TheoryError> {
-        not_negative("the variance q", q)?;
+        within_reach(&self.activation, q)?;
         if !(0.0..=2.0).contains(&gap) {
             let bound = "between 0 and 2";
             return Err(TheoryError::Domain { what: "the gap 1 - correlation", value: gap, bound });
@@ -141,7 +141,8 @@ impl MeanField {
         FixedPoint { q, slope: self.weight_variance * m.second_moment_slope / self.keep }
     }
 
-    /// Every fixed point of the variance map, in ascending order, between 1e-12 and 1e12 and at 0.
+    /// Every fixed point of the variance map, in ascending order, between 1e-12 and 1e12 (or the reach of
+    /// a custom activation) and at 0.
     ///
     /// Empty where every variance is a fixed point, or none.
     ///
@@ -251,7 +252,7 @@ impl MeanField {
     /// # Errors
     /// [`TheoryError::Domain`] for q negative or not finite.
     pub fn variance_limit(&self, q: f64) -> Result<VarianceLimit, TheoryError> {
-        not_negative("the variance q", q)?;
+        within_reach(&self.activation, q)?;
         let points = self.fixed_points();
         Ok(self.limit_among(&points, q))
     }
@@ -277,6 +278,7 @@ impl MeanField {
 pub(crate) fn scan(activation: &Activation) -> Vec<(f64, f64)> {
     (-110..=110)
         .map(|i| 0.25 * f64::from(i))
+        .filter(|x| x.exp() <= largest_variance(activation))
         .map(|x| (x, map_at(activation, x.exp()).second_moment))
         .collect()
 }

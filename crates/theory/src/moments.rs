@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{TheoryError, not_negative};
 use crate::parity::parts;
-use crate::quadrature::half_line;
+use crate::quadrature::{TAIL, half_line};
 
 /// Averages of an activation and its derivative over z ~ normal(std = sqrt(q)).
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,7 +57,8 @@ impl Moments {
 /// At q = 0 the moments are the limits q -> 0.
 ///
 /// # Errors
-/// [`TheoryError::Domain`] if q is negative or not finite.
+/// [`TheoryError::Domain`] if q is negative or not finite, [`TheoryError::Reach`] if it is too large for
+/// a custom activation.
 ///
 /// # Example
 /// ```
@@ -70,7 +71,7 @@ impl Moments {
 /// # Ok::<(), gainstage_theory::TheoryError>(())
 /// ```
 pub fn moments(phi: &Activation, q: f64) -> Result<Moments, TheoryError> {
-    Ok(at(phi, not_negative("the variance q", q)?))
+    Ok(at(phi, within_reach(phi, q)?))
 }
 
 /// 1 / sqrt(E phi^2) at q = 1: He's sqrt(2) for ReLU, generalised.
@@ -99,6 +100,28 @@ pub fn gain(phi: &Activation) -> f64 {
 /// ```
 pub fn critical_gain(phi: &Activation) -> f64 {
     at(phi, 1.0).critical_gain()
+}
+
+/// A variance that is finite, not negative, and so small that 13 standard deviations stay where a custom
+/// activation is known.
+pub(crate) fn within_reach(phi: &Activation, q: f64) -> Result<f64, TheoryError> {
+    let q = not_negative("the variance q", q)?;
+    let largest = largest_variance(phi);
+    if q <= largest {
+        Ok(q)
+    } else {
+        Err(TheoryError::Reach { activation: phi.to_string(), reach: phi.reach(), q, largest })
+    }
+}
+
+/// The largest variance at which the Gaussian averages of an activation are known.
+pub(crate) fn largest_variance(phi: &Activation) -> f64 {
+    (phi.reach() / TAIL).powi(2)
+}
+
+/// Where the half line is to be split besides what every activation needs, in standard deviations.
+pub(crate) fn splits(phi: &Activation, std: f64) -> Vec<f64> {
+    phi.kinks().iter().chain(phi.cuts()).map(|z| (z / std).abs()).collect()
 }
 
 /// [`moments`] for a q known to be finite and not negative.
@@ -180,8 +203,7 @@ fn by_quadrature(phi: &Activation, q: f64) -> Moments {
             ..m
         };
     }
-    let kinks: Vec<f64> = phi.kinks().iter().map(|k| k / std).collect();
-    half_line(scale(phi) / std, &kinks, |t, w| add(std * t, 2.0 * w));
+    half_line(scale(phi) / std, &splits(phi, std), |t, w| add(std * t, 2.0 * w));
     m.second_moment_slope /= q;
     m
 }

@@ -2,10 +2,10 @@ use gainstage_spec::Activation;
 use rayon::prelude::*;
 
 use crate::depth_limit::{DepthLimit, Exact, Kernel, KernelAt};
-use crate::error::{TheoryError, not_negative};
+use crate::error::TheoryError;
 use crate::kernel::parting;
 use crate::mean_field::{MeanField, VarianceLimit, scan};
-use crate::moments::{Moments, map_at};
+use crate::moments::{Moments, map_at, within_reach};
 
 /// The limit of great depth over a grid: for each bias variance a row over the weight variances, in
 /// the order given, from pre-activations of variance `q` in the first layer.
@@ -32,7 +32,7 @@ pub fn phase_diagram(
     bias_variances: &[f64],
     q: f64,
 ) -> Result<Vec<Vec<DepthLimit>>, TheoryError> {
-    not_negative("the variance q", q)?;
+    within_reach(activation, q)?;
     let cells: Vec<MeanField> = bias_variances
         .iter()
         .flat_map(|&b| weight_variances.iter().map(move |&w| MeanField::new(activation, w, b)))

@@ -7,6 +7,7 @@ use crate::error::{TheoryError, not_negative};
 use crate::error_signal::ErrorSignal;
 use crate::gate::Gate;
 use crate::law::Predicted;
+use crate::moments::within_reach;
 use crate::signal::{DenseTrace, Signal};
 use crate::steps::{Forward, Step};
 
@@ -151,6 +152,9 @@ pub fn predict(
     backward.run(&steps, seed, true);
     let mut layers = backward.layers;
     layers.reverse();
+    for (layer, dense) in layers.iter().zip(network.dense()) {
+        within_reach(&dense.activation, layer.forward.expected)?;
+    }
     follow_chain(&steps, inputs, options, &mut layers);
     Ok(Prediction { layers, level: options.level, assumptions: assumptions(&steps) })
 }

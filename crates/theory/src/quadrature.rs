@@ -9,7 +9,7 @@ use std::f64::consts::PI;
 use std::sync::LazyLock;
 
 /// Beyond 13 standard deviations the normal density is below 1e-37.
-const TAIL: f64 = 13.0;
+pub(crate) const TAIL: f64 = 13.0;
 
 /// Cuts at which the normal density is smooth on the scale of the piece.
 const GAUSSIAN_CUTS: [f64; 8] = [1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, TAIL];
@@ -17,6 +17,8 @@ const GAUSSIAN_CUTS: [f64; 8] = [1.0, 2.0, 3.0, 4.5, 6.0, 8.0, 10.0, TAIL];
 /// Nodes and weights on [-1, 1], for one integral and for each of two nested ones.
 static FINE: LazyLock<[(f64, f64); 20]> = LazyLock::new(gauss_legendre);
 static NESTED: LazyLock<[(f64, f64); 12]> = LazyLock::new(gauss_legendre);
+/// For cubics between the points of a table, whose products are of degree six.
+static CUBIC: LazyLock<[(f64, f64); 5]> = LazyLock::new(gauss_legendre);
 
 /// The N-point rule by Newton's method on the Legendre polynomial.
 fn gauss_legendre<const N: usize>() -> [(f64, f64); N] {
@@ -50,9 +52,12 @@ fn panel(rule: &[(f64, f64)], a: f64, b: f64, mut f: impl FnMut(f64, f64)) {
 }
 
 /// As [`half_line`] over the whole line between these sorted cuts, with fewer nodes.
-pub(crate) fn between(cuts: &[f64], mut f: impl FnMut(f64, f64)) {
-    let rule = &*NESTED;
+///
+/// Where `cubic`, panels narrow enough for the density to be smooth take fewer still.
+pub(crate) fn between(cuts: &[f64], cubic: bool, mut f: impl FnMut(f64, f64)) {
     for pair in cuts.windows(2).filter(|pair| pair[1] > pair[0]) {
+        let short = cubic && pair[1] - pair[0] < 0.2;
+        let rule: &[(f64, f64)] = if short { &*CUBIC } else { &*NESTED };
         panel(rule, pair[0], pair[1], |t, w| f(t, w * density(t)));
     }
 }

@@ -2,7 +2,7 @@ use gainstage_spec::{Activation, Network};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{TheoryError, not_negative};
-use crate::moments::{at, scale};
+use crate::moments::{at, scale, splits, within_reach};
 use crate::parity::parts;
 use crate::quadrature::half_line;
 use crate::signal::Weights;
@@ -54,7 +54,7 @@ pub fn spectrum(
     depth: usize,
     orthogonal: bool,
 ) -> Result<Spectrum, TheoryError> {
-    not_negative("the variance q", q)?;
+    within_reach(phi, q)?;
     not_negative("the weight variance", weight_variance)?;
     if depth == 0 {
         return Err(TheoryError::Domain { what: "the depth", value: 0.0, bound: "at least 1" });
@@ -81,8 +81,7 @@ fn squared_slopes(phi: &Activation, q: f64) -> Vec<(f64, f64)> {
         return vec![(phi.derivative(0.0).powi(2), 1.0)];
     }
     let std = q.sqrt();
-    let kinks: Vec<f64> = phi.kinks().iter().map(|k| k / std).collect();
-    half_line(scale(phi) / std, &kinks, |t, w| {
+    half_line(scale(phi) / std, &splits(phi, std), |t, w| {
         let p = parts(phi, std * t);
         found.push(((p.odd_slope + p.even_slope).powi(2), w));
         found.push(((p.odd_slope - p.even_slope).powi(2), w));
