@@ -1,5 +1,6 @@
 //! The command line: parse, call, print, exit code. Every subcommand is one file.
 
+mod activation;
 mod args;
 mod claims;
 mod completions;
@@ -7,8 +8,11 @@ mod data;
 mod gain;
 mod notebook;
 mod output;
+mod phase;
+mod predict;
 mod progress;
 mod propagate;
+mod recommend;
 mod redraw;
 mod verify;
 
@@ -56,7 +60,10 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 Command::Verify(args) => verify::run(&common, &args),
                 Command::Notebook(args) => notebook::run(&common, &args),
                 Command::Propagate(args) => propagate::run(&common, &args),
+                Command::Predict(args) => predict::run(&common, &args),
                 Command::Gain(args) => gain::run(&common, &args),
+                Command::Phase(args) => phase::run(&common, &args),
+                Command::Recommend(args) => recommend::run(&common, &args),
                 Command::Claims(args) => claims::run(&common, &args),
                 Command::Data(args) => data::run(&common, &args),
                 Command::Report(args) => redraw::run(&common, &args),

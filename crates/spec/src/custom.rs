@@ -24,7 +24,7 @@ use crate::tabulated::Tabulated;
 /// assert_eq!(phi.slopes(), Some((0.1, 1.0)));
 /// let phi: Activation = "expr(z * clamp(z / 6 + 0.5, 0, 1))".parse()?;
 /// assert_eq!(phi.kinks(), [-3.0, 3.0]);
-/// let error = "expr(where(z, 1, 0))".parse::<Activation>().unwrap_err().to_string();
+/// let error = "expr(where(z, 1, 0))".parse::<Activation>().expect_err("must fail").to_string();
 /// assert!(error.contains("jumps"));
 /// # Ok::<(), gainstage_spec::SpecError>(())
 /// ```
@@ -417,7 +417,15 @@ mod tests {
             assert_eq!(phi.to_string(), text);
             assert_eq!(phi.to_string().parse(), Ok(phi));
         }
-        assert!("table(1, 2)".parse::<Activation>().unwrap_err().to_string().contains("z: value"));
-        assert!("expr(z".parse::<Activation>().unwrap_err().to_string().contains("bracket"));
+        assert!(
+            "table(1, 2)"
+                .parse::<Activation>()
+                .expect_err("must fail")
+                .to_string()
+                .contains("z: value")
+        );
+        assert!(
+            "expr(z".parse::<Activation>().expect_err("must fail").to_string().contains("bracket")
+        );
     }
 }

@@ -253,19 +253,6 @@ impl Grid {
                     })
                     .sum();
                 let response = if noise.variance > 0.0 { covariance / noise.variance } else { 0.0 };
-                let product = m.square_product / (v * d);
-                let shared = (product - 1.0) / n * response;
-                let upper = average(&|a| a.alignment);
-                let aligned = 1.0 + upper * product / n;
-                let backward = if link.gate.homogeneous {
-                    link.gate.log.shifted(-d.ln())
-                } else {
-                    let ratio = m.derivative_fourth_moment / (d * d);
-                    gamma_noise(3.0 * (ratio - 1.0) / n)
-                };
-                let gain = (aligned.max(0.1) * node.derivative).ln();
-                let mut log = mixed.plus(constant).plus(backward).shifted(gain);
-                log.variance += 2.0 * shared;
                 let slope = m.q * m.second_moment_slope / v;
                 let (lower, upper_node) = (i.saturating_sub(1), (i + 1).min(self.nodes.len() - 1));
                 let bend = if self.nodes.len() > 1 {
@@ -273,6 +260,21 @@ impl Grid {
                 } else {
                     link.gate.derivative_slope
                 };
+                let excess_length = link.trace.length - 2.0 / n;
+                let product = m.square_product / (v * d);
+                let shared = ((product - 1.0) / n + slope * bend * excess_length) * response;
+                let upper = average(&|a| a.alignment);
+                let aligned = 1.0 + upper * product / n;
+                let backward = if link.gate.homogeneous {
+                    link.gate.log.shifted(-d.ln())
+                } else {
+                    let ratio = m.derivative_fourth_moment / (d * d);
+                    let noise = 3.0 * (ratio - 1.0) / n + bend * bend * excess_length;
+                    gamma_noise(noise.max(0.0))
+                };
+                let gain = (aligned.max(0.1) * node.derivative).ln();
+                let mut log = mixed.plus(constant).plus(backward).shifted(gain);
+                log.variance += 2.0 * shared;
                 let share = 1.0 - link.trace.weights.bias / node.x.exp();
                 let alignment = share * (v * slope * slope / (d * m.q) * upper + 2.0 * bend);
                 Above {

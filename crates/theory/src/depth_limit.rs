@@ -163,6 +163,10 @@ impl MeanField {
         if self.keep == 1.0 && chi <= 1.0 + 1e-12 {
             return 0.0;
         }
+        // Unrelated inputs stay unrelated.
+        if self.bias_variance == 0.0 && self.activation.is_odd() {
+            return 1.0;
+        }
         // The map of the gap over the gap falls from chi (or infinity) at 0 to at most 1 at gap 1.
         let growth = |e: f64| self.joined(next, kernel.parting(e)) / e - 1.0;
         let at_one = growth(1.0);

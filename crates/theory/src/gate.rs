@@ -194,6 +194,11 @@ fn smooth(
     let log_derivative = |shift: f64| at(phi, q * f64::exp(shift)).derivative_second_moment.ln();
     let derivative_slope =
         if alive { (log_derivative(step) - log_derivative(-step)) / (2.0 * step) } else { 0.0 };
+    // The derivatives' mean square follows the length of z as the forward one does; where weights fix
+    // the length, both fluctuate less, and less together.
+    let excess_length = argument.length - 2.0 / n;
+    let backward = 3.0 * (gate.ratio - 1.0) / n - tilt.1 * tilt.1 / n
+        + derivative_slope * derivative_slope * excess_length;
     let keep = if alive { v * slope * slope / (d * q) } else { 0.0 };
     let signal = Signal {
         expected: average(&|m| m.second_moment),
@@ -207,8 +212,8 @@ fn smooth(
         slope,
         variance: noise.variance,
         derivative: average(&|m| m.derivative_second_moment),
-        log: gamma_noise((3.0 * (gate.ratio - 1.0) - tilt.1 * tilt.1).max(0.0) / n)
-            .shifted(logs(&|m| m.derivative_second_moment).mean),
+        covariance: gate.covariance + slope * derivative_slope * excess_length,
+        log: gamma_noise(backward.max(0.0)).shifted(logs(&|m| m.derivative_second_moment).mean),
         derivative_slope,
         alignment: (argument.share * keep, 2.0 * argument.share * derivative_slope),
         spread,

@@ -9,6 +9,7 @@
 //! - [`MeanField`]: variance and correlation maps, fixed points, depth scales; [`edge_of_chaos`],
 //!   [`phase_diagram`].
 //! - [`spectrum`]: singular values of the input-output Jacobian; [`jacobian_traces`] at finite width.
+//! - [`recommend`]: the initialization of a requested network, and what the frameworks' defaults do in it.
 //! - [`predict`]: forward signals, error signals and weight gradients of a described network.
 //!
 //! ```
@@ -43,6 +44,7 @@ mod phase_diagram;
 mod polygamma;
 mod predict;
 mod quadrature;
+mod recommend;
 mod roots;
 mod saturation;
 mod signal;
@@ -59,5 +61,9 @@ pub use mean_field::{FixedPoint, MeanField, VarianceLimit};
 pub use moments::{Moments, critical_gain, gain, moments};
 pub use phase_diagram::phase_diagram;
 pub use predict::{Assumption, LayerPrediction, Options, Prediction, predict};
+pub use recommend::{
+    Consequence, DepthBound, DepthReason, FrameworkDefault, LayerAdvice, Normalization,
+    Recommendation, Request, pytorch_gain, recommend,
+};
 pub use saturation::saturated_share;
 pub use spectrum::{JacobianTraces, Spectrum, jacobian_traces, spectrum};
