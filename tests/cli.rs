@@ -169,3 +169,127 @@ fn completions_and_help_are_there() {
         .stdout(predicate::str::contains("gainstage"));
     gainstage().arg("--help").assert().success().stdout(predicate::str::contains("Examples:"));
 }
+
+#[test]
+fn predict_prints_the_depth_limit_and_every_layer_under_their_names() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let run = |args: &[&str]| {
+        let mut command = gainstage();
+        command.arg("--out").arg(dir.path()).arg("predict").args(args);
+        command
+    };
+    let field = ["--activation", "tanh", "--weight-variance", "2.5", "--bias-variance", "0.05"];
+    let chaotic = json(&mut run(&[&field[..], &["--depth", "200"]].concat()));
+    let close = |value: &Value, expected: f64, tolerance: f64| {
+        let value = value.as_f64().expect("a number");
+        assert!((value / expected - 1.0).abs() < tolerance, "{value} against {expected}");
+    };
+    close(&chaotic["fixed_point"]["q"], 1.0639583774, 1e-9);
+    close(&chaotic["fixed_point"]["c"], 0.4468042323, 1e-9);
+    close(&chaotic["chi_1"], 1.1335156987, 1e-9);
+    close(&chaotic["depth_scale"]["q"], 1.179873, 1e-6);
+    close(&chaotic["depth_scale"]["c"], 11.795598, 1e-7);
+    assert_eq!(chaotic["phase"], "chaotic");
+    let layers = chaotic["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 200);
+    close(&layers[0]["q"], 2.55, 1e-12);
+    close(&layers[199]["q"], 1.0639583774, 1e-9);
+    close(&layers[199]["c"], 0.4468042323, 1e-6);
+    close(&layers[199]["gradient"], 1.0, 1e-12);
+    close(&layers[189]["gradient"], 1.1335156987f64.powi(10), 1e-8);
+    // ReLU above its edge diverges, and that is said, not printed as a number.
+    let text = run(&["--weight-variance", "2.1"]).output().expect("runs").stdout;
+    assert!(String::from_utf8_lossy(&text).contains("q diverges"));
+    // A finite width adds the band: exact for He's rule.
+    let band = json(&mut run(&["--width", "100", "--depth", "3"]));
+    let (low, high) = (&band["layers"][2]["q_low"], &band["layers"][2]["q_high"]);
+    assert!(low.as_f64() < Some(2.0) && high.as_f64() > Some(2.0));
+    for wrong in [
+        &["--weight-variance=-1"][..],
+        &["--weight-variance", "nan"],
+        &["--keep", "0"],
+        &["--input-correlation", "1.5"],
+        &["--activation", "expr(z *)"],
+        &["--activation", "@no-such-file.csv"],
+        &["no-such-network.toml"],
+    ] {
+        let output = run(wrong).output().expect("runs");
+        assert_eq!(output.status.code(), Some(2), "{wrong:?}");
+        assert!(output.stdout.is_empty(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn formulas_and_tables_are_activations_too() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let spelt = json(gainstage().args(["gain", "expr(z / (1 + exp(-z)))"]));
+    let silu = json(gainstage().args(["gain", "silu"]));
+    let close = |a: &Value, b: &Value, tolerance: f64| {
+        let ratio = a.as_f64().expect("a number") / b.as_f64().expect("a number");
+        assert!((ratio - 1.0).abs() < tolerance, "{a} against {b}");
+    };
+    for field in ["mean", "second_moment", "derivative_second_moment", "gain", "critical_gain"] {
+        close(&spelt[field], &silu[field], 1e-11);
+    }
+    let path = dir.path().join("points.csv");
+    let points: String = (-300..=300)
+        .map(|i| f64::from(i) / 25.0)
+        .map(|z| format!("{z},{}\n", z / (1.0 + (-z).exp())))
+        .collect();
+    std::fs::write(&path, format!("z,phi\n{points}")).expect("writes");
+    let table = json(gainstage().arg("gain").arg(format!("@{}", path.display())));
+    close(&table["second_moment"], &silu["second_moment"], 1e-4);
+    std::fs::write(&path, "0,0\n1\n").expect("writes");
+    gainstage()
+        .arg("gain")
+        .arg(format!("@{}", path.display()))
+        .assert()
+        .code(2)
+        .stderr(predicate::str::contains("line 2"));
+}
+
+#[test]
+fn phase_marks_the_edge_of_chaos_and_the_usual_initializations() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut command = gainstage();
+    command.arg("--out").arg(dir.path());
+    let phase = json(command.args(["phase", "--activation", "tanh", "--points", "9"]));
+    assert_eq!(phase["limits"].as_array().expect("rows").len(), 9);
+    let he = phase["initializations"].as_array().expect("marks").iter().find(|p| p["name"] == "He");
+    let chi = he.expect("He's rule is marked")["chi_1"].as_f64().expect("a number");
+    assert!((chi - 1.1055288204).abs() < 1e-9, "{chi}");
+    for file in ["index.html", "figures/fixed-points.svg", "figures/gradients.svg", "results.json"]
+    {
+        assert!(dir.path().join("phase").join(file).is_file(), "{file}");
+    }
+    gainstage().args(["phase", "--weight-variance", "4..1"]).assert().code(2);
+    gainstage().args(["phase", "--points", "1"]).assert().code(2);
+}
+
+#[test]
+fn recommend_gives_reasons_defaults_and_code_for_five_frameworks() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let run = |args: &[&str]| {
+        let mut command = gainstage();
+        command.arg("--out").arg(dir.path()).arg("recommend").args(args);
+        command
+    };
+    let answer = json(&mut run(&["--activation", "relu", "--depth", "6", "--width", "64"]));
+    let gain = answer["layers"][3]["gain"].as_f64().expect("a gain");
+    assert!((gain - 2f64.sqrt()).abs() < 1e-12);
+    let named: Vec<&str> = answer["code"]
+        .as_array()
+        .expect("code")
+        .iter()
+        .map(|c| c["framework"].as_str().expect("a name"))
+        .collect();
+    assert_eq!(named, ["PyTorch", "Keras", "JAX", "burn", "candle"]);
+    assert!(answer["defaults"].as_array().expect("defaults").len() >= 4);
+    run(&["--activation", "gelu", "--depth", "8", "--width", "64", "--residual", "--code", "jax"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("import jax"))
+        .stdout(predicate::str::contains("GAINS = [1.0, "));
+    run(&["--activation", "relu", "--depth", "1", "--residual"]).assert().code(2);
+    run(&["--activation", "relu", "--input-second-moment", "0"]).assert().code(2);
+}

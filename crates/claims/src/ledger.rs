@@ -1,17 +1,18 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, deep, he, notebook, symmetry, vanishing, xavier};
+use crate::{ClaimError, Lab, coverage, deep, he, notebook, symmetry, vanishing, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 6] = [
+    let families: [&'static [Claim]; 7] = [
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
         &xavier::CLAIMS,
         &he::CLAIMS,
         &deep::CLAIMS,
         &notebook::CLAIMS,
+        &coverage::CLAIMS,
     ];
     families.into_iter().flatten().collect()
 }

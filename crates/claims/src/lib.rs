@@ -20,6 +20,7 @@
 //! ```
 
 mod claim;
+mod coverage;
 mod deep;
 mod document;
 mod error;
