@@ -1,16 +1,27 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, deep, he, notebook, symmetry, vanishing, xavier};
+use crate::{
+    ClaimError, Lab, deep, depth_scales, finite_width, gains, he, mean_field, notebook, saturation,
+    spectra, structure, symmetry, vanishing, variants, xavier,
+};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 6] = [
+    let families: [&'static [Claim]; 14] = [
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
+        &saturation::CLAIMS,
         &xavier::CLAIMS,
         &he::CLAIMS,
+        &variants::CLAIMS,
+        &gains::CLAIMS,
         &deep::CLAIMS,
+        &mean_field::CLAIMS,
+        &depth_scales::CLAIMS,
+        &finite_width::CLAIMS,
+        &spectra::CLAIMS,
+        &structure::CLAIMS,
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()
