@@ -4,7 +4,7 @@ use gainstage_report::{Axis, ColourMap, Figure, Mark, Panel, Point};
 use gainstage_simulate::Measured;
 use gainstage_spec::Activation;
 use gainstage_stats::{Moments, Probability, mean_interval};
-use gainstage_theory::{MeanField, VarianceLimit, edge_of_chaos, phase_diagram};
+use gainstage_theory::{MeanField, VarianceLimit, edge_of_chaos, moments};
 
 use crate::claim::{Chapter, Claim, Outcome, Verdict};
 use crate::draws::{Stack, one_input, one_pair};
@@ -59,19 +59,19 @@ fn variance_map(lab: &Lab) -> Result<Outcome, ClaimError> {
         for (colour, start) in [(1, 0.1), (2, 4.0)] {
             let first = start - BIAS;
             let stack = Stack { phi: &phi, width: WIDTH, depth: 10, first, weights, biases: BIAS };
-            let map = stack.trajectory(1.0)?;
+            let map = stack.variances()?;
             let label = format!("sigma_w^2 = {weights} from q = {start}");
             let measured = lab.measure(&label, &stack.network()?, one_input(trials))?;
             for layer in [2, 4, 10] {
                 let values = measured.layers[layer - 1].values(|draw| draw.forward.mean);
-                let q = map[layer - 1].0;
+                let q = map[layer - 1];
                 let what = format!("{label}: second moment of the pre-activations, layer {layer}");
                 findings.push(equality(lab, what, &values, q, 0.05 * q)?);
             }
             panel.marks.push(Mark::line(
                 if start == 4.0 { "map" } else { "" },
                 0,
-                map.iter().enumerate().map(|(l, at)| ((l + 1) as f64, at.0)).collect(),
+                map.iter().enumerate().map(|(l, at)| ((l + 1) as f64, *at)).collect(),
             ));
             let name = format!("from {start}");
             panel.marks.push(means(&name, colour, &measured, |draw| draw.forward.mean)?);
@@ -127,15 +127,22 @@ pub(crate) fn means(
 fn phase_figure() -> Result<Figure, ClaimError> {
     let xs: Vec<f64> = (1..=50).map(|i| 0.08 * f64::from(i)).collect();
     let ys: Vec<f64> = (0..=30).map(|i| f64::from(i) / 30.0).collect();
-    let rows = phase_diagram(&Activation::Tanh, &xs, &ys, 1.0)?;
-    let fixed = |limit: VarianceLimit| match limit {
-        VarianceLimit::Fixed { point } => point.q,
-        VarianceLimit::Kept { q } => q,
-        VarianceLimit::Diverges => f64::NAN,
-    };
-    let values = rows.iter().flatten().map(|cell| fixed(cell.variance)).collect();
+    // q is the fixed point of exactly one weight variance, (q - sigma_b^2) / E tanh^2.
+    let mut seconds = Vec::new();
+    for i in 0..=240 {
+        let q = 1e-4 * 10f64.powf(f64::from(i) / 45.0);
+        seconds.push((q, moments(&Activation::Tanh, q)?.second_moment));
+    }
+    let mut values = Vec::new();
+    for bias in &ys {
+        let settled: Vec<(f64, f64)> =
+            seconds.iter().map(|&(q, second)| ((q - bias) / second, q)).collect();
+        values.extend(xs.iter().map(|&x| interpolated(&settled, x)));
+    }
     let mut edge = Vec::new();
-    for &bias in &ys {
+    for i in 0..=40 {
+        // Near zero bias the edge moves with the cube root of sigma_b^2.
+        let bias = (f64::from(i) / 40.0).powi(3);
         for point in edge_of_chaos(&Activation::Tanh, bias)? {
             edge.push((point.weight_variance, bias));
         }
@@ -145,10 +152,17 @@ fn phase_figure() -> Result<Figure, ClaimError> {
         .mark(Mark::line("χ₁ = 1", 0, edge))
         .mark(Mark::points("", 2, vec![Point::new(1.0, BIAS), Point::new(2.5, BIAS)]))
         .mark(Mark::Text { x: 0.5, y: 0.85, text: "ordered: inputs merge".to_owned() })
-        .mark(Mark::Text { x: 2.4, y: 0.2, text: "chaotic: inputs part".to_owned() });
+        .mark(Mark::Text { x: 2.7, y: 0.14, text: "chaotic: inputs part".to_owned() });
     let text = "Colour: the fixed point q* of the variance map. Dark line: the edge of chaos, from (1, 0) through (1.761, 0.05) to (3.443, 1). \
                 Xavier's weights sit at its foot, (1, 0); the gain 5/3 at (2.78, 0). Dots: where this claim measures.";
     Ok(Figure::new("MFT01-phase", "tanh: order, chaos and the edge", text).panel(panel))
+}
+
+/// The value at x of a function given at ascending places; its first value before them.
+fn interpolated(points: &[(f64, f64)], x: f64) -> f64 {
+    let next = points.partition_point(|p| p.0 < x).clamp(1, points.len() - 1);
+    let ((a, fa), (b, fb)) = (points[next - 1], points[next]);
+    fa + (fb - fa) * ((x - a) / (b - a)).clamp(0.0, 1.0)
 }
 
 fn correlation_map(lab: &Lab) -> Result<Outcome, ClaimError> {

@@ -4,7 +4,7 @@ use gainstage_report::{Axis, Figure, Mark, Panel};
 use gainstage_simulate::{InputSource, LayerDraw, Setup};
 use gainstage_spec::{Activation, Initializer, Inputs, Network};
 use gainstage_stats::Moments;
-use gainstage_theory::{MeanField, VarianceLimit, moments, saturated_share};
+use gainstage_theory::{moments, saturated_share};
 
 use crate::claim::{Chapter, Claim, Finding, Outcome, Verdict};
 use crate::draws::{Stack, one_input, share_finding};
@@ -64,7 +64,7 @@ fn saturated(draw: &LayerDraw) -> f64 {
 
 /// Saturated share in one layer of a network at infinite width.
 fn predicted_share(stack: &Stack<'_>, layer: usize) -> Result<f64, ClaimError> {
-    let q = stack.trajectory(1.0)?[layer - 1].0;
+    let q = stack.variances()?[layer - 1];
     Ok(saturated_share(stack.phi, q)?.unwrap_or(f64::NAN))
 }
 
@@ -318,20 +318,29 @@ fn zero_slopes(lab: &Lab, trials: usize) -> Result<(Finding, Vec<(f64, f64)>), C
     Ok((finding, share.collect()))
 }
 
-/// E phi'^2 where the variance settles; anywhere, for ReLU.
-fn settled_slope(phi: &Activation, weights: f64) -> Result<f64, ClaimError> {
-    let q = match MeanField::new(phi, weights, 0.0)?.variance_limit(weights)? {
-        VarianceLimit::Fixed { point } => point.q,
-        VarianceLimit::Kept { .. } | VarianceLimit::Diverges => 1.0,
-    };
-    Ok(moments(phi, q)?.derivative_second_moment)
+/// E phi'^2 against the weight variance at which q is the fixed point, q / E phi^2.
+fn settled_slopes(phi: &Activation) -> Result<Vec<(f64, f64)>, ClaimError> {
+    if phi.slopes().is_some() {
+        let slope = moments(phi, 1.0)?.derivative_second_moment;
+        return Ok(vec![(1.0, slope), (128.0, slope)]);
+    }
+    let mut line = Vec::new();
+    for i in 0..=100 {
+        let q = 1e-3 * 10f64.powf(0.055 * f64::from(i));
+        let m = moments(phi, q)?;
+        let weights = q / m.second_moment;
+        if (1.0..=128.0).contains(&weights) {
+            line.push((weights, m.derivative_second_moment));
+        }
+    }
+    Ok(line)
 }
 
 fn slopes_figure(larger: &[Finding], dead: Vec<(f64, f64)>) -> Result<Figure, ClaimError> {
     let mut panel = Panel::new(
         "E φ'² in deep layers",
         Axis::log10("σ_w²"),
-        Axis::log10("mean squared slope").over(0.01, 1.2),
+        Axis::log10("mean squared slope").over(0.005, 1.2),
     );
     let cases = [
         ("ReLU", Activation::Relu, &larger[0..2]),
@@ -339,15 +348,10 @@ fn slopes_figure(larger: &[Finding], dead: Vec<(f64, f64)>) -> Result<Figure, Cl
         ("sigmoid", Activation::Sigmoid, &larger[4..6]),
     ];
     for (index, (name, phi, findings)) in cases.into_iter().enumerate() {
-        let mut line = Vec::new();
-        for i in 0..=70 {
-            let weights = 2f64.powf(0.1 * f64::from(i));
-            line.push((weights, settled_slope(&phi, weights)?));
-        }
         let dots = findings.iter().zip([16.0, 64.0]).map(|(f, weights)| {
             gainstage_report::Point::with_interval(weights, f.measured, f.low, f.high)
         });
-        panel.marks.push(Mark::line(name, index + 1, line));
+        panel.marks.push(Mark::line(name, index + 1, settled_slopes(&phi)?));
         panel.marks.push(Mark::points("", index + 1, dots.collect()));
     }
     let depth = Panel::new(
