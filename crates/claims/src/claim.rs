@@ -86,6 +86,14 @@ pub enum Chapter {
     Xavier,
     /// What He's rule fixes.
     He,
+    /// Which activation asks for which gain.
+    Gains,
+    /// Order, chaos, and how deep a signal reaches.
+    MeanField,
+    /// What one network of finite width does.
+    FiniteWidth,
+    /// Singular values, skip connections, normalization.
+    Structure,
     /// What the notebook shows.
     Notebook,
 }

@@ -40,7 +40,7 @@ pub fn document(runs: &[Run], reproducibility: Vec<(String, String)>) -> Documen
     document
 }
 
-const CHAPTERS: [(Chapter, &str, &str, &[&str]); 5] = [
+const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
     (
         Chapter::Symmetry,
         "zero",
@@ -79,6 +79,45 @@ const CHAPTERS: [(Chapter, &str, &str, &[&str]); 5] = [
             "He and colleagues (2015) put ReLU's half into the rule: Var[w] = 2/n_in keeps the second moment exactly in expectation, at any \
               width. It is the **mean over networks** that is kept: one network's signal wanders, by a factor whose logarithm has variance \
               5L/n, and the typical network shrinks a little.",
+        ],
+    ),
+    (
+        Chapter::Gains,
+        "gains",
+        "Every activation asks for its own gain",
+        &[
+            "The gain 1/√(E φ²) keeps a unit signal, the gain 1/√(E φ'²) its gradient, and only for activations that are linear on each side of \
+              zero are the two the same. Framework tables name one number per activation; these claims say what that number keeps and what it \
+              lets go.",
+        ],
+    ),
+    (
+        Chapter::MeanField,
+        "chaos",
+        "Order, chaos and the edge between them",
+        &[
+            "In wide networks the variance of the pre-activations and the correlation of two inputs follow two maps from layer to layer (Poole \
+              et al. 2016). Where the weights are small all inputs end up alike and gradients vanish; where they are large nearby inputs part and \
+              gradients explode; on the line between, χ₁ = 1, a signal reaches deepest.",
+        ],
+    ),
+    (
+        Chapter::FiniteWidth,
+        "width",
+        "One network is not the mean over networks",
+        &[
+            "What initialization rules keep is a mean over draws. One draw of a linear or ReLU network multiplies independent chi-square factors, \
+              one a layer, so that its logarithm wanders with variance 2L/n or 5L/n. The law is exact, and so are the bands drawn from it; a fixed \
+              tolerance is not.",
+        ],
+    ),
+    (
+        Chapter::Structure,
+        "beyond",
+        "Beyond mean squares: singular values, skips, normalization",
+        &[
+            "A mean square kept is an average over directions. The singular values of the input-output Jacobian say what happens to each of them; \
+              residual branches add to the signal instead of multiplying it; normalization fixes the signal and moves the explosion to the gradient.",
         ],
     ),
     (

@@ -17,6 +17,9 @@ pub(crate) fn percent(share: f64) -> String {
     format!("{}%", significant(100.0 * share))
 }
 
+/// How a quantity is read from a layer's prediction.
+pub(crate) type Reader = fn(&LayerPrediction) -> &Predicted;
+
 /// How a figure reads a quantity from a layer's prediction, and from one draw of it.
 pub type Readers = (fn(&LayerPrediction) -> &Predicted, fn(&LayerDraw) -> Energy);
 
@@ -72,7 +75,7 @@ pub(crate) fn signal_figure(id: &str, title: &str, signals: &[&Signal]) -> Figur
 
 impl Side {
     /// The side's prediction and measurement of a layer.
-    fn readers(self) -> Readers {
+    pub(crate) fn readers(self) -> Readers {
         match self {
             Self::Forward => (|l| &l.forward, |d| d.forward),
             Self::Backward => (|l| &l.gradient, |d| d.gradient),

@@ -1,9 +1,10 @@
 //! He (Kaiming) initialization, and what truncation does to it.
 
 use gainstage_spec::{Activation, FanMode, Initializer, Network, ScalingDistribution, WeightShape};
-use gainstage_stats::{Moments, Probability, variance_interval};
+use gainstage_stats::Moments;
 
-use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
+use crate::claim::{Chapter, Claim, Conclusion, Outcome, Verdict};
+use crate::draws::spread_finding;
 use crate::figures::{signal_figure, significant, spread_figure};
 use crate::signal::{SHAPES, Side, Signal, difference, equality, factor_finding};
 use crate::verdict::all_hold;
@@ -105,35 +106,6 @@ fn keeps_second_moment(lab: &Lab) -> Result<Outcome, ClaimError> {
         ],
         tables: Vec::new(),
         findings,
-    })
-}
-
-/// Variance over draws of ln q in the last layer against the exact law.
-fn spread_finding(lab: &Lab, signal: &Signal, margin: f64) -> Result<Finding, ClaimError> {
-    let logs = signal.logs(Side::Forward, signal.depth());
-    let moments = Moments::from(logs.as_slice());
-    let predicted = signal.prediction.layers[signal.depth() - 1].forward.log_variance;
-    let level = Probability::new(1.0 - 2.0 * lab.alpha().get())?;
-    let interval = variance_interval(&moments, 3.0, level)?;
-    let (low, high) = (predicted / (1.0 + margin), predicted * (1.0 + margin));
-    let conclusion = if interval.low >= low && interval.high <= high {
-        Conclusion::Holds
-    } else if interval.high < low || interval.low > high {
-        Conclusion::Contradicted
-    } else {
-        Conclusion::Undecided
-    };
-    Ok(Finding {
-        what: format!("{}: variance of ln q in layer {} over draws", signal.label, signal.depth()),
-        predicted: Some(predicted),
-        measured: moments.sample_variance(),
-        low: interval.low,
-        high: interval.high,
-        level: level.get(),
-        n: logs.len(),
-        test: format!("interval of the variance within {:.0}% of the exact value", 100.0 * margin),
-        p_value: None,
-        conclusion,
     })
 }
 

@@ -22,6 +22,10 @@ pub enum Plant {
     Gain(f64),
     /// The labels of the training images are shuffled.
     ShuffledLabels,
+    /// Every ReLU of a measured network leaks: it has this slope on the negative side.
+    Leak(f64),
+    /// Measured networks take fan-out for fan-in and the reverse.
+    SwappedFans,
     /// "Constant" and "zero" weights get a normal noise of this standard deviation.
     Jitter(f64),
 }

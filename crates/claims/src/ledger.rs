@@ -1,18 +1,29 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, coverage, deep, he, notebook, symmetry, vanishing, xavier};
+use crate::{
+    ClaimError, Lab, coverage, deep, depth_scales, finite_width, gains, he, mean_field, notebook,
+    saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 7] = [
+    let families: [&'static [Claim]; 15] = [
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
+        &saturation::CLAIMS,
         &xavier::CLAIMS,
         &he::CLAIMS,
+        &variants::CLAIMS,
+        &gains::CLAIMS,
         &deep::CLAIMS,
-        &notebook::CLAIMS,
+        &mean_field::CLAIMS,
+        &depth_scales::CLAIMS,
+        &finite_width::CLAIMS,
         &coverage::CLAIMS,
+        &spectra::CLAIMS,
+        &structure::CLAIMS,
+        &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()
 }

@@ -22,17 +22,26 @@
 mod claim;
 mod coverage;
 mod deep;
+mod depth_scales;
 mod document;
+mod draws;
 mod error;
 mod figures;
+mod finite_width;
+mod gains;
 mod he;
 mod lab;
 mod ledger;
+mod mean_field;
 mod notebook;
+mod saturation;
 mod signal;
+mod spectra;
+mod structure;
 mod symmetry;
 mod training;
 mod vanishing;
+mod variants;
 mod verdict;
 mod xavier;
 

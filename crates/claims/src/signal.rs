@@ -2,7 +2,8 @@
 
 use gainstage_simulate::{Energy, InputSource, LayerDraw, Measured, Setup, measure_with_progress};
 use gainstage_spec::{
-    Dense, Initializer, InputStatistics, Inputs, Layer, Network, ScalingDistribution,
+    Activation, Dense, FanMode, Initializer, InputStatistics, Inputs, Layer, Network,
+    ScalingDistribution,
 };
 use gainstage_stats::Moments;
 use gainstage_theory::{LayerPrediction, Options, Predicted, Prediction, predict};
@@ -83,16 +84,25 @@ impl Signal {
 
     /// ln of the factor per layer over the whole depth, draw by draw, in the direction of the signal.
     pub(crate) fn growth(&self, side: Side) -> Vec<f64> {
-        let steps = (self.depth() - 1) as f64;
-        let (first, last) = (self.logs(side, 1), self.logs(side, self.depth()));
-        first.iter().zip(&last).map(|(a, b)| side.sign() * (b - a) / steps).collect()
+        self.growth_between(side, 1, self.depth())
+    }
+
+    /// The same from layer `from` to layer `to`, counted upward.
+    pub(crate) fn growth_between(&self, side: Side, from: usize, to: usize) -> Vec<f64> {
+        let steps = side.sign() * (to - from) as f64;
+        let (first, last) = (self.logs(side, from), self.logs(side, to));
+        first.iter().zip(&last).map(|(a, b)| (b - a) / steps).collect()
     }
 
     /// What theory says of [`Signal::growth`]: the exact mean of the logarithm at this width.
     pub(crate) fn growth_predicted(&self, side: Side) -> f64 {
-        let (first, last) = (&self.prediction.layers[0], &self.prediction.layers[self.depth() - 1]);
-        side.sign() * (side.predicted(last).log_mean - side.predicted(first).log_mean)
-            / (self.depth() - 1) as f64
+        self.predicted_between(side, 1, self.depth())
+    }
+
+    /// What theory says of [`Signal::growth_between`].
+    pub(crate) fn predicted_between(&self, side: Side, from: usize, to: usize) -> f64 {
+        let log = |layer: usize| side.predicted(&self.prediction.layers[layer - 1]).log_mean;
+        (log(to) - log(from)) / (side.sign() * (to - from) as f64)
     }
 
     /// The measured typical factor per layer against the predicted one.
@@ -105,6 +115,24 @@ impl Signal {
         let what =
             format!("{}: factor of the second moment per layer, {}", self.label, side.name());
         factor_finding(lab, what, &self.growth(side), self.growth_predicted(side).exp(), margin)
+    }
+
+    /// The same between two layers, counted upward.
+    pub(crate) fn factor_between(
+        &self,
+        lab: &Lab,
+        side: Side,
+        layers: (usize, usize),
+        margin: f64,
+    ) -> Result<Finding, ClaimError> {
+        let (from, to) = layers;
+        let predicted = self.predicted_between(side, from, to).exp();
+        let what = format!(
+            "{}: factor of the second moment per layer, {}, layers {from} to {to}",
+            self.label,
+            side.name()
+        );
+        factor_finding(lab, what, &self.growth_between(side, from, to), predicted, margin)
     }
 
     /// The same measurement against a factor that a statement claims.
@@ -232,14 +260,42 @@ impl Lab {
     /// The network that is measured: the described one, or, for a negative control, one with an error.
     pub(crate) fn planted(&self, network: &Network) -> Network {
         let mut network = network.clone();
-        if let Some(Plant::Gain(factor)) = self.plant {
-            for layer in &mut network.layers {
-                if let Layer::Dense(dense) = layer {
-                    *dense = Dense { weights: scaled(&dense.weights, factor), ..dense.clone() };
-                }
-            }
+        if let Some(plant) = self.plant {
+            plant_in(&mut network.layers, plant);
         }
         network
+    }
+}
+
+fn plant_in(layers: &mut [Layer], plant: Plant) {
+    for layer in layers {
+        match (layer, plant) {
+            (Layer::Dense(dense), Plant::Gain(factor)) => {
+                dense.weights = scaled(&dense.weights, factor);
+            }
+            (Layer::Dense(dense), Plant::SwappedFans) => dense.weights = swapped(&dense.weights),
+            (
+                Layer::Dense(Dense { activation, .. }) | Layer::Activation { function: activation },
+                Plant::Leak(slope),
+            ) if *activation == Activation::Relu => *activation = Activation::LeakyRelu { slope },
+            (Layer::Residual { branch, .. }, plant) => plant_in(branch, plant),
+            _ => {}
+        }
+    }
+}
+
+/// The initializer with fan-in and fan-out exchanged.
+fn swapped(weights: &Initializer) -> Initializer {
+    match *weights {
+        Initializer::VarianceScaling { scale, mode, distribution } => {
+            let mode = match mode {
+                FanMode::FanIn => FanMode::FanOut,
+                FanMode::FanOut => FanMode::FanIn,
+                other => other,
+            };
+            Initializer::VarianceScaling { scale, mode, distribution }
+        }
+        ref other => other.clone(),
     }
 }
 
