@@ -28,6 +28,8 @@ mod loss;
 mod many;
 mod model;
 mod optimizer;
+mod schedule;
+mod step;
 #[cfg(test)]
 mod tests;
 mod trainer;

@@ -4,7 +4,8 @@ use crate::images::grey_table;
 use crate::kernel;
 use crate::lists::Lists;
 use crate::model::{Buffers, Parameters, pull_back};
-use crate::optimizer::{Schedule, Step};
+use crate::schedule::Schedule;
+use crate::step::Step;
 use crate::{Diverged, Images, Model, Protocol};
 
 /// The loop's state. Between the first step of an epoch and its last, only the matrix products

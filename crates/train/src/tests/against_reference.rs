@@ -6,7 +6,7 @@ use gainstage_spec::Activation;
 use super::reference::{Reference, update};
 use super::{images, network};
 use crate::fit::shuffle;
-use crate::optimizer::Schedule;
+use crate::schedule::Schedule;
 use crate::{Images, Loss, Model, Optimizer, Protocol, fit_from};
 
 const OPTIMIZERS: [Optimizer; 6] = [
