@@ -38,6 +38,6 @@ pub use error::TrainError;
 pub use fit::{Diverged, Epoch, Fit, Protocol, fit, fit_from};
 pub use images::Images;
 pub use loss::{Evaluation, Loss};
-pub use many::{Job, fit_many};
+pub use many::{Job, fit_many, fit_many_then};
 pub use model::Model;
 pub use optimizer::Optimizer;
