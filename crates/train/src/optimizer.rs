@@ -3,7 +3,8 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::step::{Adam, Momentum, Nesterov, RmsProp, Sgd, Step};
 
-/// An optimiser, in the form in which Keras computes it.
+/// An optimiser, in the form in which Keras computes it. In TOML, what is left out but the rate has
+/// Keras's default, and the momentum is 0.9.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Optimizer {
@@ -17,8 +18,10 @@ pub enum Optimizer {
         /// Learning rate.
         rate: f64,
         /// Share of the last step that is kept.
+        #[serde(default = "nine_tenths")]
         momentum: f64,
         /// Whether to look ahead.
+        #[serde(default)]
         nesterov: bool,
     },
     /// v = decay v + (1 - decay) g^2; w -= rate g / sqrt(v + epsilon)
@@ -26,8 +29,10 @@ pub enum Optimizer {
         /// Learning rate.
         rate: f64,
         /// Share of the mean square that is kept.
+        #[serde(default = "nine_tenths")]
         decay: f64,
         /// Added under the root.
+        #[serde(default = "small")]
         epsilon: f64,
     },
     /// m, v as usual; w -= rate sqrt(1 - beta2^t)/(1 - beta1^t) m / (sqrt(v) + epsilon)
@@ -36,17 +41,43 @@ pub enum Optimizer {
         /// Learning rate.
         rate: f64,
         /// Decay of the first moment.
+        #[serde(default = "nine_tenths")]
         beta1: f64,
         /// Decay of the second moment.
+        #[serde(default = "near_one")]
         beta2: f64,
         /// Added to the root.
+        #[serde(default = "small")]
         epsilon: f64,
         /// Decoupled weight decay; 0 for plain Adam.
+        #[serde(default)]
         weight_decay: f64,
     },
 }
 
+fn nine_tenths() -> f64 {
+    0.9
+}
+
+fn near_one() -> f64 {
+    0.999
+}
+
+fn small() -> f64 {
+    1e-7
+}
+
 impl Optimizer {
+    /// The learning rate.
+    pub fn rate_mut(&mut self) -> &mut f64 {
+        match self {
+            Self::Sgd { rate }
+            | Self::Momentum { rate, .. }
+            | Self::RmsProp { rate, .. }
+            | Self::Adam { rate, .. } => rate,
+        }
+    }
+
     /// Adam with Keras's defaults: 0.001, 0.9, 0.999, 1e-7.
     pub fn adam() -> Self {
         Self::Adam { rate: 1e-3, beta1: 0.9, beta2: 0.999, epsilon: 1e-7, weight_decay: 0.0 }
@@ -87,18 +118,18 @@ impl Optimizer {
         }
     }
 
-    /// The constants of step `t`, counted from 1.
-    pub(crate) fn at(&self, t: u64) -> Step {
+    /// The constants of step `t`, counted from 1, with the learning rate multiplied by a factor.
+    pub(crate) fn at(&self, t: u64, factor: f64) -> Step {
         match *self {
-            Self::Sgd { rate } => Step::Sgd(Sgd { rate: rate as f32 }),
+            Self::Sgd { rate } => Step::Sgd(Sgd { rate: (rate * factor) as f32 }),
             Self::Momentum { rate, momentum, nesterov: false } => {
-                Step::Momentum(Momentum { rate: rate as f32, momentum: momentum as f32 })
+                Step::Momentum(Momentum { rate: (rate * factor) as f32, momentum: momentum as f32 })
             }
             Self::Momentum { rate, momentum, nesterov: true } => {
-                Step::Nesterov(Nesterov { rate: rate as f32, momentum: momentum as f32 })
+                Step::Nesterov(Nesterov { rate: (rate * factor) as f32, momentum: momentum as f32 })
             }
             Self::RmsProp { rate, decay, epsilon } => Step::RmsProp(RmsProp {
-                rate: rate as f32,
+                rate: (rate * factor) as f32,
                 decay: decay as f32,
                 rest: (1.0 - decay) as f32,
                 epsilon: epsilon as f32,
@@ -106,13 +137,14 @@ impl Optimizer {
             Self::Adam { rate, beta1, beta2, epsilon, weight_decay } => {
                 let power = |b: f64| b.powi(i32::try_from(t).unwrap_or(i32::MAX));
                 Step::Adam(Adam {
-                    rate: (rate * (1.0 - power(beta2)).sqrt() / (1.0 - power(beta1))) as f32,
+                    rate: (rate * factor * (1.0 - power(beta2)).sqrt() / (1.0 - power(beta1)))
+                        as f32,
                     beta1: beta1 as f32,
                     rest1: (1.0 - beta1) as f32,
                     beta2: beta2 as f32,
                     rest2: (1.0 - beta2) as f32,
                     epsilon: epsilon as f32,
-                    decay: (rate * weight_decay) as f32,
+                    decay: (rate * factor * weight_decay) as f32,
                 })
             }
         }

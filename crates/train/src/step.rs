@@ -117,6 +117,11 @@ impl Step {
         per_rule!(self, rule => rule.rate)
     }
 
+    /// Share of the weights that decays beside the gradient.
+    pub(crate) fn decay(self) -> f32 {
+        if let Self::Adam(adam) = self { adam.decay } else { 0.0 }
+    }
+
     /// Updates parameters and both state slots from their gradients.
     #[inline(always)]
     pub(crate) fn apply(self, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {

@@ -39,6 +39,13 @@ dispatched!(
 );
 
 dispatched!(
+    /// The same gradient, one row for each lit pixel in their order, and no step.
+    gradient_lit,
+    gradient_lit_body,
+    (lists: &Lists, grey: &[f32; 256], delta: &[f32], zeros: &[f32], gradient: &mut [f32])
+);
+
+dispatched!(
     /// Takes the steps after `current[row]` for each of the rows, as if its gradient had been zero.
     catch_up,
     catch_up_body,
@@ -106,6 +113,19 @@ pub(super) fn update_lit_body<const WIDE: usize>(
             rule.apply(&mut w[row.clone()], &mut m[row.clone()], &mut v[row], gradient);
         }
     });
+}
+
+#[inline(always)]
+pub(super) fn gradient_lit_body<const WIDE: usize>(
+    lists: &Lists,
+    grey: &[f32; 256],
+    delta: &[f32],
+    zeros: &[f32],
+    gradient: &mut [f32],
+) {
+    for (row, &pixel) in gradient.chunks_exact_mut(zeros.len()).zip(lists.lit()) {
+        combine::<WIDE>(lists.of(pixel), grey, delta, zeros, row);
+    }
 }
 
 /// Columns of an update that alternate with additions of a gradient.

@@ -54,4 +54,4 @@ mod first_layer;
 mod tests;
 
 pub(crate) use elementwise::{Curve, squash, squash_back, update};
-pub(crate) use first_layer::{catch_up, forward, prefetch, update_lit};
+pub(crate) use first_layer::{catch_up, forward, gradient_lit, prefetch, update_lit};

@@ -3,10 +3,10 @@
 use super::elementwise::{squash_back_body, squash_body, update_body};
 use super::first_layer::{catch_up_body, forward_body, update_lit_body};
 use super::*;
-use crate::Optimizer;
 use crate::images::Images;
 use crate::lists::Lists;
 use crate::schedule::Schedule;
+use crate::{Optimizer, RateSchedule};
 
 fn values(n: usize, seed: u32) -> Vec<f32> {
     (0..n as u32)
@@ -55,7 +55,7 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
 
         let (delta, zeros) = (values(5 * units, 3), vec![0.0; units]);
         for optimizer in OPTIMIZERS {
-            let mut schedule = Schedule::new(optimizer);
+            let mut schedule = Schedule::new(optimizer, RateSchedule::Constant);
             (0..40).for_each(|_| _ = schedule.advance());
             let step = schedule.advance();
             let squares: Vec<f32> = values(20 * units, 6).iter().map(|v| v * v).collect();
