@@ -10,6 +10,8 @@ mod output;
 mod progress;
 mod propagate;
 mod redraw;
+mod sweep;
+mod train;
 mod verify;
 
 use std::process::ExitCode;
@@ -55,6 +57,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             match command {
                 Command::Verify(args) => verify::run(&common, &args),
                 Command::Notebook(args) => notebook::run(&common, &args),
+                Command::Train(args) => train::run(&common, &args),
                 Command::Propagate(args) => propagate::run(&common, &args),
                 Command::Gain(args) => gain::run(&common, &args),
                 Command::Claims(args) => claims::run(&common, &args),

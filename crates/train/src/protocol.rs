@@ -13,7 +13,7 @@ pub struct Protocol {
     /// The optimiser.
     pub optimizer: Optimizer,
     /// How its learning rate changes from step to step.
-    pub rate: RateSchedule,
+    pub schedule: RateSchedule,
     /// A bound of the gradients.
     pub clip: Option<Clip>,
     /// What is minimised.
@@ -133,7 +133,7 @@ impl Protocol {
             epochs: 10,
             batch: 32,
             optimizer: Optimizer::adam(),
-            rate: RateSchedule::Constant,
+            schedule: RateSchedule::Constant,
             clip: None,
             loss: Loss::CrossEntropy,
             scale: 1.0 / 255.0,
@@ -146,7 +146,7 @@ impl Protocol {
 
     pub(crate) fn check(&self) -> Result<(), TrainError> {
         self.optimizer.check()?;
-        self.rate.check()?;
+        self.schedule.check()?;
         if self.batch == 0 || self.batch > usize::from(u16::MAX) {
             let value = self.batch as f64;
             return Err(TrainError::Setting {

@@ -114,7 +114,7 @@ impl<'a> Training<'a> {
             epochs: 0,
             diverged: None,
             largest_hidden_gradient: 0.0,
-            schedule: Schedule::new(protocol.optimizer, protocol.rate),
+            schedule: Schedule::new(protocol.optimizer, protocol.schedule),
             slots: model.layers.iter().map(Slots::new).collect(),
             order: (0..data.len() as u32).collect(),
             tape: Tape::new(&model, batch, sparse.is_some()),

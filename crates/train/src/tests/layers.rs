@@ -116,14 +116,20 @@ fn sparse_images_train_as_the_same_numbers_do_with_changing_rates_and_bounds() {
         Optimizer::Adam { rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.5 };
     let cosine = RateSchedule::Cosine { warmup: 20, steps: 300, floor: 0.1 };
     let mut ends = Vec::new();
-    for (rate, clip) in [
+    for (schedule, clip) in [
         (RateSchedule::Constant, None),
         (cosine, None),
         (RateSchedule::Stairs { every: 50, factor: 0.5 }, Some(Clip::Norm { bound: 0.5 })),
         (RateSchedule::Exponential { factor: 0.99 }, Some(Clip::Value { bound: 0.02 })),
     ] {
-        let protocol =
-            Protocol { epochs: 20, batch: 4, optimizer: adamw, rate, clip, ..Protocol::notebook() };
+        let protocol = Protocol {
+            epochs: 20,
+            batch: 4,
+            optimizer: adamw,
+            schedule,
+            clip,
+            ..Protocol::notebook()
+        };
         let train = |data: Data<'_>| {
             let mut training = Training::new(start.clone(), data, &protocol, 9).expect("fits");
             (0..20).for_each(|_| _ = training.epoch());
@@ -134,7 +140,7 @@ fn sparse_images_train_as_the_same_numbers_do_with_changing_rates_and_bounds() {
         let rounding = 320.0 * f32::EPSILON;
         assert!(
             distance(&sparse, &dense) < rounding,
-            "{rate:?} {clip:?}: {}",
+            "{schedule:?} {clip:?}: {}",
             distance(&sparse, &dense)
         );
         ends.push(sparse);
@@ -243,8 +249,8 @@ fn a_checkpoint_goes_on_to_the_same_bits() {
     let momentum = Optimizer::Momentum { rate: 0.05, momentum: 0.9, nesterov: true };
     for network in [network(&[30, 20, 3], &Activation::Relu), everything(0.8)] {
         for optimizer in [adam, momentum] {
-            let rate = RateSchedule::Exponential { factor: 0.999 };
-            let protocol = Protocol { batch: 16, optimizer, rate, ..Protocol::notebook() };
+            let schedule = RateSchedule::Exponential { factor: 0.999 };
+            let protocol = Protocol { batch: 16, optimizer, schedule, ..Protocol::notebook() };
             let data = Data::from(&images);
             let fresh = || Model::new(&network, Loss::CrossEntropy, 3).expect("draws");
             let begin = || Training::new(fresh(), data, &protocol, 3).expect("fits");
