@@ -1,9 +1,12 @@
 //! The notebook's protocol on images: real MNIST where `GAINSTAGE_DATA` points to it, drawn digits elsewhere.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use assert_cmd::Command;
 use gainstage_claims::{Budget, Lab, notebook};
 use gainstage_data::{Dataset, Source, load};
+use serde_json::Value;
 
 fn images() -> Dataset {
     let source =
@@ -34,5 +37,94 @@ fn three_epochs_tell_zero_from_the_rest_and_divided_pixels_from_raw_ones() {
         assert_eq!(run.history.len(), 3);
         let losses: Vec<f64> = run.history.iter().map(|e| e.train_loss).collect();
         assert!(losses.windows(2).all(|w| w[1] < w[0]), "{losses:?}");
+    }
+}
+
+/// IDX files of three classes of 6 x 6 images of noise, a third of it brighter, in part alike.
+fn write_digits(folder: &Path) {
+    let mut state = 1u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    };
+    for (name, count) in [("train", 360u32), ("t10k", 90)] {
+        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        for image in 0..count {
+            let class = (image % 3) as u8;
+            labels.push(class);
+            pixels.extend((0..36u8).map(|p| {
+                let noise = next();
+                if p / 12 == class { noise.max(next()) } else { noise }
+            }));
+        }
+        let header = |magic: u32, sizes: &[u32]| -> Vec<u8> {
+            std::iter::once(&magic).chain(sizes).flat_map(|n| n.to_be_bytes()).collect()
+        };
+        let images = [header(0x0803, &[count, 6, 6]), pixels].concat();
+        let labels = [header(0x0801, &[count]), labels].concat();
+        std::fs::write(folder.join(format!("{name}-images-idx3-ubyte")), images).expect("writes");
+        std::fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).expect("writes");
+    }
+}
+
+fn notebook_command(dir: &Path, more: &[&str]) -> Value {
+    let mut command = Command::cargo_bin("gainstage").expect("the binary is built with the tests");
+    let out = dir.join("out");
+    command.args(["notebook", "--quiet", "--format", "json", "--out"]).arg(out);
+    let output = command.arg("--data").arg(dir).args(more).output().expect("runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut answer: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    assert!(answer["seconds"].take().as_f64().is_some_and(|s| s >= 0.0));
+    answer
+}
+
+#[test]
+fn a_notebook_that_was_cut_short_goes_on_where_it_was() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_digits(dir.path());
+    let whole = notebook_command(dir.path(), &["--seeds", "4", "--epochs", "2"]);
+    assert_eq!(whole["models"][3]["seeds"].as_array().map(Vec::len), Some(4));
+    let runs = dir.path().join("out/notebook/runs");
+    let path = |name: &str| runs.join(name);
+    // One run is gone, one was cut off: both are trained again, to the same bits.
+    std::fs::remove_file(path("he-seed-2.json")).expect("was stored");
+    std::fs::write(path("xavier-seed-1.json"), "{\"made_by\": ").expect("writes");
+    assert_eq!(
+        notebook_command(dir.path(), &["--seeds", "4", "--epochs", "2", "--threads", "1"]),
+        whole
+    );
+    // The others are not: what is stored is what is told.
+    let text = std::fs::read_to_string(path("zero-seed-1.json")).expect("is stored");
+    let mut stored: Value = serde_json::from_str(&text).expect("JSON");
+    stored["run"]["test_loss"] = 123.25.into();
+    std::fs::write(path("zero-seed-1.json"), stored.to_string()).expect("writes");
+    let told = notebook_command(dir.path(), &["--seeds", "4", "--epochs", "2"]);
+    assert_eq!(told["models"][0]["seeds"][0]["test_loss"], 123.25);
+    // Other epochs are another experiment.
+    let longer = notebook_command(dir.path(), &["--seeds", "1", "--epochs", "3"]);
+    assert_eq!(longer["models"][0]["seeds"][0]["history"].as_array().map(Vec::len), Some(3));
+    assert_ne!(longer["models"][0]["seeds"][0]["test_loss"], 123.25);
+}
+
+#[test]
+fn comparisons_are_paired_by_seed_with_an_interval_at_the_tests_level() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_digits(dir.path());
+    let answer = notebook_command(dir.path(), &["--seeds", "3", "--epochs", "2"]);
+    let accuracy = |model: usize, seed: usize| {
+        answer["models"][model]["seeds"][seed]["test_accuracy"].as_f64().expect("a number")
+    };
+    let comparisons = answer["comparisons"].as_array().expect("comparisons");
+    assert!(!comparisons.is_empty(), "accuracies that do not vary");
+    for comparison in comparisons {
+        let index = |name: &str| {
+            ["zero", "normal(0.1)", "xavier", "he"].iter().position(|n| comparison[name] == *n)
+        };
+        let (a, b) = (index("first").expect("a model"), index("second").expect("a model"));
+        let mean = (0..3).map(|s| accuracy(a, s) - accuracy(b, s)).sum::<f64>() / 3.0;
+        let found = &comparison["equivalence"];
+        let estimate = found["difference"]["estimate"].as_f64().expect("a number");
+        assert!((estimate - mean).abs() < 1e-12);
+        assert_eq!((&found["n"], &found["margin"]), (&3.into(), &0.002.into()));
     }
 }

@@ -14,6 +14,8 @@ mod progress;
 mod propagate;
 mod recommend;
 mod redraw;
+mod sweep;
+mod train;
 mod verify;
 
 use std::process::ExitCode;
@@ -59,6 +61,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
             match command {
                 Command::Verify(args) => verify::run(&common, &args),
                 Command::Notebook(args) => notebook::run(&common, &args),
+                Command::Train(args) => train::run(&common, &args),
                 Command::Propagate(args) => propagate::run(&common, &args),
                 Command::Predict(args) => predict::run(&common, &args),
                 Command::Gain(args) => gain::run(&common, &args),

@@ -1,23 +1,50 @@
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
-use gainstage_claims::{Budget, INITS, Lab, Runs, notebook, notebook_figures};
-use gainstage_report::{Cell, Document, Section, Table};
-use gainstage_stats::{Moments, Probability, mean_interval};
+use gainstage_claims::{
+    Budget, INITS, Lab, ModelRun, Runs, SeedRun, notebook_figures, resume_notebook,
+};
+use gainstage_data::{Dataset, Split};
+use gainstage_report::{Cell, Document, Section, Table, Tone};
+use gainstage_stats::{
+    Conclusion, Equivalence, Moments, Probability, StatsError, equivalence_paired, mean_interval,
+    paired_t_test,
+};
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Common, Notebook};
 use crate::{Exit, output, progress};
+
+/// Accuracies closer than this count as equal: 0.2 percentage points, 20 of 10,000 images.
+const MARGIN: f64 = 0.002;
+
+/// Rate of false claims of equivalence over the three comparisons together (Bonferroni).
+const FALSE_EQUIVALENCE: f64 = 0.05;
 
 pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
     let data = Arc::new(crate::data::load(common, &args.data)?);
     output::note(common, &format!("images: {} ({})", data.name, data.source));
     let (seeds, epochs) = (args.seeds.get(), args.epochs.get());
+    let folder = common.out.join("notebook");
+    let store = Store::new(folder.join("runs"), &data, epochs);
     let bar = progress::bar(common, (INITS.len() * seeds * epochs) as u64, "epochs of all models");
     let lab = Lab::new(common.seed, Budget::Quick, Arc::clone(&data), Arc::new(|_: &str| ()));
-    let runs = notebook(&lab, seeds, epochs, &|| bar.inc(1))?;
+    let runs = resume_notebook(
+        &lab,
+        seeds,
+        epochs,
+        &|init, seed| store.read(init, seed),
+        &|| bar.inc(1),
+        &|init, run| store.write(init, run),
+    )?;
     bar.finish_and_clear();
+    store.finish()?;
 
-    let table = table(&runs);
-    let folder = common.out.join("notebook");
+    let answer = Answer { comparisons: comparisons(&runs)?, runs };
+    let mut tables = vec![means(&answer.runs)];
+    if !answer.comparisons.is_empty() {
+        tables.push(differences(&answer.comparisons));
+    }
     let mut document = Document::new(
         "The seed notebook",
         format!(
@@ -26,10 +53,10 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
         ),
     );
     let mut section = Section::new("notebook", "Four models");
-    notebook_figures(&runs, data.name == "MNIST" && epochs == 10)
+    notebook_figures(&answer.runs, data.name == "MNIST" && epochs == 10)
         .into_iter()
         .for_each(|f| section.figure(f));
-    section.table(table.clone());
+    tables.iter().for_each(|table| section.table(table.clone()));
     document.sections.push(section);
     document.reproducibility.push((
         "command".to_owned(),
@@ -39,22 +66,92 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
         ),
     ));
     document.write_bundle(&folder)?;
-    gainstage_report::write_json(&folder.join("results.json"), &runs)?;
+    gainstage_report::write_json(&folder.join("results.json"), &answer)?;
     let text = format!(
         "{:.1} s of training; report: {}\n",
-        runs.seconds,
+        answer.runs.seconds,
         folder.join("index.html").display()
     );
-    output::result(common, &runs, &[table], &text)?;
+    output::result(common, &answer, &tables, &text)?;
     Ok(Exit::Clean)
 }
 
-fn table(runs: &Runs) -> Table {
+/// The result: the runs, and what they say of one another.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    runs: Runs,
+    comparisons: Vec<Comparison>,
+}
+
+/// Two initializations, seed by seed: both trained on the same order of the data.
+#[derive(Serialize)]
+struct Comparison {
+    first: String,
+    second: String,
+    /// Of test accuracy, first minus second.
+    equivalence: Equivalence,
+    /// That there is no difference (paired t-test, two-sided).
+    p_value_equal: f64,
+}
+
+/// All pairs of the models that learn; none for a single seed, which has no spread.
+fn comparisons(runs: &Runs) -> anyhow::Result<Vec<Comparison>> {
+    let alpha = Probability::new(FALSE_EQUIVALENCE / 3.0)?;
+    let accuracies =
+        |model: &ModelRun| model.seeds.iter().map(|s| s.test_accuracy).collect::<Vec<_>>();
+    let mut found = Vec::new();
+    for (first, second) in [(1, 2), (2, 3), (1, 3)] {
+        let (first, second) = (&runs.models[first], &runs.models[second]);
+        let (a, b) = (accuracies(first), accuracies(second));
+        let tests = equivalence_paired(&a, &b, MARGIN, alpha)
+            .and_then(|e| Ok((e, paired_t_test(&a, &b)?.p_value)));
+        let (equivalence, p_value_equal) = match tests {
+            Ok(tests) => tests,
+            Err(StatsError::TooFew { .. } | StatsError::NoSpread { .. }) => continue,
+            Err(error) => return Err(error.into()),
+        };
+        let (first, second) = (first.init.clone(), second.init.clone());
+        found.push(Comparison { first, second, equivalence, p_value_equal });
+    }
+    Ok(found)
+}
+
+fn differences(comparisons: &[Comparison]) -> Table {
+    let percent = comparisons.first().map_or(0.0, |c| 100.0 * c.equivalence.difference.level.get());
+    let caption = format!(
+        "Test accuracy, seed by seed: mean difference with its {percent:.1}% interval, and whether it is shown to be below {MARGIN} \
+         (two one-sided paired t-tests; {FALSE_EQUIVALENCE} for a false claim among the three). No difference closer to {MARGIN} \
+         than the interval's half width is told from it."
+    );
+    let columns = ["pair", "difference", "low", "high", "p (equal)", "p (apart)", "conclusion"];
+    let mut table = Table::new("differences", caption, &columns);
+    for Comparison { first, second, equivalence, p_value_equal } in comparisons {
+        let (label, tone) = match equivalence.conclusion {
+            Conclusion::Equivalent => ("equivalent", Tone::Good),
+            Conclusion::Different => ("different", Tone::Bad),
+            Conclusion::Undecided => ("undecided", Tone::Mixed),
+        };
+        table.push(vec![
+            Cell::text(format!("{first} - {second}")),
+            Cell::number(equivalence.difference.estimate),
+            Cell::number(equivalence.difference.low),
+            Cell::number(equivalence.difference.high),
+            Cell::number(*p_value_equal),
+            Cell::number(equivalence.p_value),
+            Cell::badge(label, tone),
+        ]);
+    }
+    table
+}
+
+fn means(runs: &Runs) -> Table {
     let columns = [
         "initialization",
         "test accuracy",
         "95% low",
         "95% high",
+        "spread over seeds",
         "test loss",
         "accuracy on raw pixels",
         "loss on raw pixels",
@@ -62,20 +159,24 @@ fn table(runs: &Runs) -> Table {
     ];
     let mut table = Table::new("notebook", "Means over seeds", &columns);
     for model in &runs.models {
-        let values = |of: fn(&gainstage_claims::SeedRun) -> f64| -> Moments {
-            model.seeds.iter().map(of).collect()
-        };
+        let values = |of: fn(&SeedRun) -> f64| -> Moments { model.seeds.iter().map(of).collect() };
         let accuracy = values(|s| s.test_accuracy);
         // One seed, or seeds that agree to the last digit, have no interval.
         let interval = mean_interval(&accuracy, Probability::P95);
         let end = |pick: fn(&gainstage_stats::Interval) -> f64| {
             interval.as_ref().map_or_else(|_| Cell::text("-"), |i| Cell::number(pick(i)))
         };
+        let spread = if accuracy.count() > 1 {
+            Cell::number(accuracy.sample_std())
+        } else {
+            Cell::text("-")
+        };
         table.push(vec![
             Cell::text(&model.init),
             Cell::number(accuracy.mean()),
             end(|i| i.low),
             end(|i| i.high),
+            spread,
             Cell::number(values(|s| s.test_loss).mean()),
             Cell::number(values(|s| s.test_accuracy_unscaled).mean()),
             Cell::number(values(|s| s.test_loss_unscaled).mean()),
@@ -83,4 +184,70 @@ fn table(runs: &Runs) -> Table {
         ]);
     }
     table
+}
+
+/// Trained models' results, one file each, so that a run that was cut short goes on where it was.
+struct Store {
+    folder: PathBuf,
+    /// What a stored result must have been trained with.
+    made_by: String,
+    failed: Mutex<Option<anyhow::Error>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    made_by: String,
+    run: SeedRun,
+}
+
+impl Store {
+    fn new(folder: PathBuf, data: &Dataset, epochs: usize) -> Self {
+        let made_by = format!(
+            "gainstage {}, {}, {:016x}, {epochs} epochs",
+            env!("CARGO_PKG_VERSION"),
+            data.name,
+            digest(data)
+        );
+        Self { folder, made_by, failed: Mutex::new(None) }
+    }
+
+    fn path(&self, init: &str, seed: u64) -> PathBuf {
+        let name: String = init.chars().filter(char::is_ascii_alphanumeric).collect();
+        self.folder.join(format!("{name}-seed-{seed}.json"))
+    }
+
+    /// A result from the same program, images and epochs; anything else is trained again.
+    fn read(&self, init: &str, seed: u64) -> Option<SeedRun> {
+        let text = std::fs::read_to_string(self.path(init, seed)).ok()?;
+        let stored: Stored = serde_json::from_str(&text).ok()?;
+        (stored.made_by == self.made_by && stored.run.seed == seed).then_some(stored.run)
+    }
+
+    fn write(&self, init: &str, run: &SeedRun) {
+        let stored = Stored { made_by: self.made_by.clone(), run: run.clone() };
+        let written = gainstage_report::write_json(&self.path(init, run.seed), &stored);
+        if let (Err(error), Ok(mut failed)) = (written, self.failed.lock()) {
+            failed.get_or_insert(error.into());
+        }
+    }
+
+    /// The first failure to write, if any.
+    fn finish(self) -> anyhow::Result<()> {
+        match self.failed.into_inner() {
+            Ok(Some(error)) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// 64-bit FNV-1a over words of eight bytes of all pixels and labels.
+fn digest(data: &Dataset) -> u64 {
+    let all = |split: &Split, hash: u64| {
+        split.pixels.chunks(8).chain(split.labels.chunks(8)).fold(hash, |hash, bytes| {
+            let mut word = [0; 8];
+            word[..bytes.len()].copy_from_slice(bytes);
+            (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
+        })
+    };
+    all(&data.test, all(&data.train, 0xcbf2_9ce4_8422_2325))
 }

@@ -51,4 +51,4 @@ pub use error::ClaimError;
 pub use figures::{LayerPanel, Readers, layer_figure};
 pub use lab::{FAMILY_RATE, FAMILY_SIZE, Lab, Plant};
 pub use ledger::{find, ledger, run};
-pub use notebook::{INITS, ModelRun, Runs, SeedRun, notebook, notebook_figures};
+pub use notebook::{INITS, ModelRun, Runs, SeedRun, notebook, notebook_figures, resume_notebook};

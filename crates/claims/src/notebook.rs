@@ -3,7 +3,7 @@
 use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
 use gainstage_spec::{Activation, Initializer};
 use gainstage_stats::{Moments, Probability, mean_interval};
-use gainstage_train::{Epoch, Job, Protocol, fit_many};
+use gainstage_train::{Epoch, Fit, Job, Protocol, fit_many_then};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -79,41 +79,72 @@ pub fn notebook(
     epochs: usize,
     progress: &(dyn Fn() + Sync),
 ) -> Result<Runs, ClaimError> {
+    resume_notebook(lab, seeds, epochs, &|_, _| None, progress, &|_, _| ())
+}
+
+/// As [`notebook`], but takes what `stored` has of (initialization, seed) for trained, and calls
+/// `finished` with every other model as soon as it is. `progress` is called once an epoch, for stored
+/// models too.
+///
+/// # Errors
+/// As [`notebook`].
+pub fn resume_notebook(
+    lab: &Lab,
+    seeds: usize,
+    epochs: usize,
+    stored: &dyn Fn(&str, u64) -> Option<SeedRun>,
+    progress: &(dyn Fn() + Sync),
+    finished: &(dyn Fn(&str, &SeedRun) + Sync),
+) -> Result<Runs, ClaimError> {
     let started = std::time::Instant::now();
     let data = Prepared::new(lab)?;
-    let mut jobs = Vec::new();
-    for (_, text, _) in INITS {
+    let mut runs: Vec<Option<SeedRun>> = Vec::new();
+    let (mut jobs, mut names) = (Vec::new(), Vec::new());
+    for (name, text, _) in INITS {
         let network = lab.classifier(&[128], &text.parse::<Initializer>()?, &Activation::Relu)?;
-        for i in 0..seeds as u64 {
-            let protocol = Protocol { epochs, ..Protocol::notebook() };
-            jobs.push(Job { network: network.clone(), protocol, seed: lab.seed + i });
+        for seed in (0..seeds as u64).map(|i| lab.seed + i) {
+            let run = stored(name, seed);
+            if run.is_some() {
+                (0..epochs).for_each(|_| progress());
+            } else {
+                let protocol = Protocol { epochs, ..Protocol::notebook() };
+                jobs.push(Job { network: network.clone(), protocol, seed });
+                names.push(name);
+            }
+            runs.push(run);
         }
     }
-    let fits = fit_many(&jobs, &data.train, Some(&data.validation), &|_, _| progress())?;
-    let run = |index: usize| {
-        let fit = &fits[index];
-        let (scaled, raw) =
-            (fit.model.evaluate(&data.test, 1.0 / 255.0), fit.model.evaluate(&data.test, 1.0));
-        SeedRun {
-            seed: jobs[index].seed,
-            test_accuracy: scaled.accuracy,
-            test_loss: scaled.loss,
-            test_accuracy_unscaled: raw.accuracy,
-            test_loss_unscaled: raw.loss,
-            validation_accuracy: fit
-                .history
-                .last()
-                .and_then(|e| e.validation_accuracy)
-                .unwrap_or(0.0),
-            history: fit.history.clone(),
-        }
+    let evaluate = |index: usize, fit: Fit| {
+        let run = evaluated(&fit, &data, jobs[index].seed);
+        finished(names[index], &run);
+        run
     };
-    let all: Vec<SeedRun> = (0..jobs.len()).map(run).collect();
+    let (train, validation) = (&data.train, Some(&data.validation));
+    let trained = fit_many_then(&jobs, train, validation, &|_, _| progress(), evaluate)?;
+    // Jobs stand in the order of the gaps.
+    let mut trained = trained.into_iter();
+    let runs: Vec<SeedRun> =
+        runs.into_iter().filter_map(|run| run.or_else(|| trained.next())).collect();
     let models = INITS
         .iter()
-        .zip(all.chunks(seeds))
+        .zip(runs.chunks(seeds))
         .map(|((name, _, _), runs)| ModelRun { init: (*name).to_owned(), seeds: runs.to_vec() });
     Ok(Runs { models: models.collect(), seconds: started.elapsed().as_secs_f64() })
+}
+
+/// What is kept of a trained model.
+fn evaluated(fit: &Fit, data: &Prepared, seed: u64) -> SeedRun {
+    let (scaled, raw) =
+        (fit.model.evaluate(&data.test, 1.0 / 255.0), fit.model.evaluate(&data.test, 1.0));
+    SeedRun {
+        seed,
+        test_accuracy: scaled.accuracy,
+        test_loss: scaled.loss,
+        test_accuracy_unscaled: raw.accuracy,
+        test_loss_unscaled: raw.loss,
+        validation_accuracy: fit.history.last().and_then(|e| e.validation_accuracy).unwrap_or(0.0),
+        history: fit.history.clone(),
+    }
 }
 
 impl Lab {
@@ -407,7 +438,20 @@ pub fn notebook_figures(runs: &Runs, mnist: bool) -> Vec<Figure> {
             let mean = (0..lines[0].len()).map(|e| {
                 (e as f64 + 1.0, lines.iter().map(|l| l[e].y).sum::<f64>() / lines.len() as f64)
             });
-            panel.marks.push(Mark::Thin { colour: index, lines: lines.clone() });
+            panel.marks.push(if seeds <= FEW_SEEDS {
+                Mark::Thin { colour: index, lines: lines.clone() }
+            } else {
+                let points = (0..lines[0].len()).map(|e| {
+                    let (low, high) = lines
+                        .iter()
+                        .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), line| {
+                            (low.min(line[e].y), high.max(line[e].y))
+                        });
+                    Point::with_interval(e as f64 + 1.0, high, low, high)
+                });
+                let name = format!("{}, all seeds", model.init);
+                Mark::Band { name, colour: index, points: points.collect() }
+            });
             panel.marks.push(Mark::line(model.init.clone(), index, mean.collect()));
         }
     }
@@ -415,36 +459,52 @@ pub fn notebook_figures(runs: &Runs, mnist: bool) -> Vec<Figure> {
         "NB01-curves",
         "The notebook's four models",
         format!(
-            "Bold: mean over {seeds} seeds; thin: single seeds. Zero stays at ln 10 = 2.303 and is left out on the right, at 0.11."
+            "Bold: mean over {seeds} seeds; {}. Zero stays at ln 10 = 2.303 and is left out on the right, at 0.11.",
+            if seeds <= FEW_SEEDS {
+                "thin: single seeds"
+            } else {
+                "band: from the lowest seed to the highest"
+            }
         ),
     );
-    let names: Vec<String> = runs.models[1..].iter().map(|m| m.init.clone()).collect();
+    let text = format!(
+        "Coloured: single seeds. Dark dots: means with 95% intervals over {seeds} seeds.{}",
+        if mnist { " Dashed: the number that the notebook printed from one run." } else { "" }
+    );
+    let dots = Figure::new("NB01-accuracies", "Four initializations, final accuracies", text)
+        .panel(accuracy_dots(runs, 0..1, mnist))
+        .panel(accuracy_dots(runs, 1..runs.models.len(), mnist));
+    vec![curves.panel(loss).panel(accuracy), dots]
+}
+
+/// Up to so many seeds are drawn one by one.
+const FEW_SEEDS: usize = 5;
+
+/// Final accuracies of some of the models, on an axis of their own.
+fn accuracy_dots(runs: &Runs, which: std::ops::Range<usize>, mnist: bool) -> Panel {
+    let models = &runs.models[which.clone()];
+    let names: Vec<String> = models.iter().map(|m| m.init.clone()).collect();
     let mut dots =
         Panel::new("", Axis::categories("initialization", names), Axis::linear("test accuracy"));
-    for (i, model) in runs.models[1..].iter().enumerate() {
-        let spread = |j: usize| (j as f64 / seeds.max(2) as f64 - 0.5) * 0.3;
+    for (i, model) in models.iter().enumerate() {
+        let colour = which.start + i;
+        let spread = |j: usize| (j as f64 / model.seeds.len().max(2) as f64 - 0.5) * 0.3;
         let single = model
             .seeds
             .iter()
             .enumerate()
             .map(|(j, s)| Point::new(i as f64 + spread(j), s.test_accuracy));
-        dots.marks.push(Mark::points("", i + 1, single.collect()));
+        dots.marks.push(Mark::points("", colour, single.collect()));
         if let Ok(mean) = mean_interval(&model.accuracies(), Probability::P95) {
             let point = Point::with_interval(i as f64 + 0.3, mean.estimate, mean.low, mean.high);
             dots.marks.push(Mark::points("", 0, vec![point]));
         }
         if mnist {
-            let printed = INITS[i + 1].2;
+            let printed = INITS[colour].2;
             let mark = vec![(i as f64 - 0.4, printed), (i as f64 + 0.4, printed)];
-            dots.marks.push(Mark::dashed(if i == 2 { "the notebook's" } else { "" }, 0, mark));
+            let name = if i + 1 == models.len() { "the notebook's" } else { "" };
+            dots.marks.push(Mark::dashed(name, 0, mark));
         }
     }
-    let text = format!(
-        "Coloured: single seeds. Dark dots: means with 95% intervals over {seeds} seeds.{}",
-        if mnist { " Dashed: the number that the notebook printed from one run." } else { "" }
-    );
-    vec![
-        curves.panel(loss).panel(accuracy),
-        Figure::new("NB01-accuracies", "Three initializations, one accuracy", text).panel(dots),
-    ]
+    dots
 }

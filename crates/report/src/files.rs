@@ -13,6 +13,14 @@ use crate::ReportError;
 /// # Errors
 /// [`ReportError::Io`] with the path; the old file, if any, is untouched and nothing is left beside it.
 pub fn write_text(path: &Path, text: &str) -> Result<(), ReportError> {
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes bytes as [`write_text`] does a text.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), ReportError> {
     let failed = |error: std::io::Error| ReportError::io("write", path, &error);
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -28,7 +36,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), ReportError> {
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(folder).map_err(failed)?;
-    file.write_all(text.as_bytes()).map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
     file.persist(path).map_err(|error| failed(error.error))?;
     Ok(())
 }

@@ -27,6 +27,6 @@ mod table;
 pub use document::{Badge, Block, Card, Document, Section, Tone};
 pub use error::ReportError;
 pub use figure::{Axis, AxisScale, ColourMap, Figure, Mark, Panel, Point};
-pub use files::{write_json, write_text};
+pub use files::{write_bytes, write_json, write_text};
 pub use number::significant;
 pub use table::{Cell, Table};

@@ -11,7 +11,7 @@ pub enum TrainError {
     #[error(transparent)]
     Init(#[from] gainstage_init::InitError),
     /// A kind of layer that is not trained.
-    #[error("layer {layer} is {kind}; the trainer knows dense layers")]
+    #[error("layer {layer} is {kind}, which the trainer does not know")]
     Unsupported {
         /// Position in the network, from 1.
         layer: usize,
@@ -28,6 +28,15 @@ pub enum TrainError {
         /// The size that fits.
         needed: usize,
     },
+    /// A checkpoint from which this training cannot go on.
+    #[error("the checkpoint does not fit: {reason}")]
+    Checkpoint {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Values with a loss for classes.
+    #[error("cross-entropy is for classes; values are approximated with squared_error")]
+    Values,
     /// A label that is no class.
     #[error("image {image} has label {label}; with {classes} classes labels are below {classes}")]
     Label {

@@ -1,67 +1,13 @@
 use std::time::Instant;
 
-use gainstage_init::{Key, Purpose};
+use gainstage_init::Key;
 use gainstage_spec::Network;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::trainer::Trainer;
-use crate::{Evaluation, Images, Loss, Model, Optimizer, TrainError};
-
-/// How a model is trained.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Protocol {
-    /// Passes through the training images.
-    pub epochs: usize,
-    /// Images a step; the last step of an epoch takes what is left.
-    pub batch: usize,
-    /// The optimiser.
-    pub optimizer: Optimizer,
-    /// What is minimised.
-    pub loss: Loss,
-    /// Factor of the grey values 0 to 255.
-    pub scale: f64,
-    /// Ends training after this many steps, within an epoch if need be.
-    pub max_steps: Option<u64>,
-    /// Whether to note the largest hidden gradient of every step.
-    pub watch_gradients: bool,
-}
-
-impl Protocol {
-    /// The seed notebook's: Adam with Keras's defaults, cross-entropy, batches of 32, 10 epochs, grey
-    /// values divided by 255.
-    pub fn notebook() -> Self {
-        Self {
-            epochs: 10,
-            batch: 32,
-            optimizer: Optimizer::adam(),
-            loss: Loss::CrossEntropy,
-            scale: 1.0 / 255.0,
-            max_steps: None,
-            watch_gradients: false,
-        }
-    }
-
-    fn check(&self) -> Result<(), TrainError> {
-        self.optimizer.check()?;
-        if self.batch == 0 || self.batch > usize::from(u16::MAX) {
-            let value = self.batch as f64;
-            return Err(TrainError::Setting {
-                what: "the batch size",
-                value,
-                bound: "from 1 to 65,535",
-            });
-        }
-        if !((self.scale * 255.0) as f32).is_finite() {
-            return Err(TrainError::Setting {
-                what: "the scale",
-                value: self.scale,
-                bound: "small enough for 255 times it to be finite in single precision",
-            });
-        }
-        Ok(())
-    }
-}
+use crate::training::{Training, check_fit};
+use crate::watch::LayerTrace;
+use crate::{Data, Evaluation, Images, Model, Protocol, TrainError};
 
 /// One epoch of training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +38,9 @@ pub struct Fit {
     pub model: Model,
     /// One entry per epoch.
     pub history: Vec<Epoch>,
+    /// Per epoch, what its last step saw in every dense layer; empty unless
+    /// [`Protocol::watch_layers`].
+    pub layers: Vec<Vec<LayerTrace>>,
     /// Loss of every step.
     pub step_losses: Vec<f32>,
     /// Steps taken.
@@ -130,63 +79,72 @@ pub fn fit(
 /// # Errors
 /// As [`fit`].
 pub fn fit_from(
-    mut model: Model,
+    model: Model,
     train: &Images,
     validation: Option<&Images>,
     protocol: &Protocol,
     seed: u64,
     progress: &dyn Fn(usize),
 ) -> Result<Fit, TrainError> {
-    protocol.check()?;
-    model.loss = protocol.loss;
-    let (inputs, outputs) = (model.layers[0].inputs, model.outputs());
-    for images in std::iter::once(train).chain(validation) {
-        if images.width() != inputs {
-            return Err(TrainError::Size {
-                what: "pixels per image",
-                found: images.width(),
-                needed: inputs,
-            });
-        }
-        if images.classes() > outputs {
-            return Err(TrainError::Size {
-                what: "outputs of the network",
-                found: outputs,
-                needed: images.classes(),
-            });
-        }
+    fit_data(model, train.into(), validation.map(Data::from), protocol, seed, progress)
+}
+
+/// As [`fit_from`], from vectors too.
+///
+/// # Errors
+/// As [`fit`]; [`TrainError::Values`] for the cross-entropy of values.
+pub fn fit_data(
+    model: Model,
+    train: Data<'_>,
+    validation: Option<Data<'_>>,
+    protocol: &Protocol,
+    seed: u64,
+    progress: &dyn Fn(usize),
+) -> Result<Fit, TrainError> {
+    if let Some(validation) = validation {
+        check_fit(&model, validation, protocol)?;
     }
     let started = Instant::now();
-    let mut trainer = Trainer::new(model, train, protocol);
-    let mut history = Vec::new();
-    let mut order: Vec<u32> = (0..train.len() as u32).collect();
-    for epoch in 0..protocol.epochs {
-        if trainer.finished() {
+    let mut training = Training::new(model, train, protocol, seed)?;
+    let (mut history, mut layers) = (Vec::new(), Vec::new());
+    while training.epochs < protocol.epochs && !training.finished() {
+        let epoch = training.followed_epoch(validation);
+        history.push(epoch);
+        if protocol.watch_layers {
+            layers.push(training.layers().to_vec());
+        }
+        progress(training.epochs);
+        if protocol.stop_below.is_some_and(|bound| epoch.train_loss < bound) {
             break;
         }
-        shuffle(&mut order, Key::new(seed, Purpose::DataOrder, 0, epoch as u32));
-        let (loss, accuracy) = trainer.epoch(&order, epoch + 1);
-        let held_out: Option<Evaluation> =
-            validation.map(|v| trainer.model.evaluate(v, protocol.scale));
-        history.push(Epoch {
-            train_loss: loss,
-            train_accuracy: accuracy,
-            validation_loss: held_out.map(|e| e.loss),
-            validation_accuracy: held_out.map(|e| e.accuracy),
-        });
-        progress(epoch + 1);
     }
     Ok(Fit {
-        model: trainer.model,
         history,
-        step_losses: trainer.step_losses,
-        steps: trainer.steps,
-        diverged: trainer.diverged,
+        layers,
+        steps: training.steps(),
+        diverged: training.diverged,
         largest_hidden_gradient: protocol
             .watch_gradients
-            .then_some(trainer.largest_hidden_gradient),
+            .then_some(training.largest_hidden_gradient),
         seconds: started.elapsed().as_secs_f64(),
+        step_losses: training.step_losses,
+        model: training.model,
     })
+}
+
+impl Training<'_> {
+    /// An epoch, and the evaluation of held-out samples after it.
+    pub fn followed_epoch(&mut self, validation: Option<Data<'_>>) -> Epoch {
+        let (train_loss, train_accuracy) = self.epoch();
+        let held_out: Option<Evaluation> =
+            validation.map(|v| self.model.evaluate_on(v, self.protocol.scale));
+        Epoch {
+            train_loss,
+            train_accuracy,
+            validation_loss: held_out.map(|e| e.loss),
+            validation_accuracy: held_out.map(|e| e.accuracy),
+        }
+    }
 }
 
 /// Fisher-Yates.

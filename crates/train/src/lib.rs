@@ -18,6 +18,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod checkpoint;
 mod elementary;
 mod error;
 mod fit;
@@ -27,15 +28,30 @@ mod lists;
 mod loss;
 mod many;
 mod model;
+mod norm;
 mod optimizer;
+mod program;
+mod protocol;
+mod schedule;
+mod step;
+mod sweep;
+mod tape;
 #[cfg(test)]
 mod tests;
-mod trainer;
+mod training;
+mod update;
+mod vectors;
+mod watch;
 
 pub use error::TrainError;
-pub use fit::{Diverged, Epoch, Fit, Protocol, fit, fit_from};
+pub use fit::{Diverged, Epoch, Fit, fit, fit_data, fit_from};
 pub use images::Images;
 pub use loss::{Evaluation, Loss};
-pub use many::{Job, fit_many};
+pub use many::{Job, fit_many, fit_many_then};
 pub use model::Model;
 pub use optimizer::Optimizer;
+pub use protocol::{Clip, Protocol, RateSchedule};
+pub use sweep::{Sweep, SweepCell};
+pub use training::Training;
+pub use vectors::{Data, Vectors};
+pub use watch::LayerTrace;

@@ -26,6 +26,21 @@ pub fn fit_many(
     validation: Option<&Images>,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<Fit>, TrainError> {
+    fit_many_then(jobs, train, validation, progress, |_, fit| fit)
+}
+
+/// As [`fit_many`], and keeps of each model what `finish` makes of (job, model) on the thread that
+/// trained it, as soon as it is trained: an evaluation, say, or a file.
+///
+/// # Errors
+/// As [`fit_many`].
+pub fn fit_many_then<T: Send>(
+    jobs: &[Job],
+    train: &Images,
+    validation: Option<&Images>,
+    progress: &(dyn Fn(usize, usize) + Sync),
+    finish: impl Fn(usize, Fit) -> T + Sync,
+) -> Result<Vec<T>, TrainError> {
     jobs.par_iter()
         .enumerate()
         .with_max_len(1)
@@ -33,6 +48,7 @@ pub fn fit_many(
             fit(&job.network, train, validation, &job.protocol, job.seed, &|epoch| {
                 progress(index, epoch);
             })
+            .map(|fit| finish(index, fit))
         })
         .collect()
 }

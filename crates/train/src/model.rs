@@ -1,19 +1,22 @@
 use gainstage_init::{Key, Purpose, fill, fill_bias};
-use gainstage_simulate::{Matrix, product};
-use gainstage_spec::{Activation, Layer, Layout, Network};
+use gainstage_spec::{Activation, Layout, Network};
 
-use crate::images::grey_table;
-use crate::kernel::Curve;
 use crate::loss::is_largest;
-use crate::{Evaluation, Images, Loss, TrainError, kernel};
+use crate::program::{Op, Program};
+use crate::tape::{Lists, Mode, Tape};
+use crate::{Data, Evaluation, Images, Loss, TrainError};
 
-/// Images that are evaluated at a time.
+/// Samples that are evaluated at a time.
 const BATCH: usize = 256;
 
-/// A multi-layer perceptron with its parameters.
+/// A network with its parameters: dense layers, and between them activations, dropout,
+/// normalizations and residual branches.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Model {
     pub(crate) layers: Vec<Parameters>,
+    pub(crate) program: Program,
+    /// Of every batch normalization.
+    pub(crate) running: Vec<Running>,
     pub(crate) loss: Loss,
 }
 
@@ -27,20 +30,26 @@ pub(crate) struct Parameters {
     pub(crate) activation: Activation,
 }
 
+/// What a batch normalization uses where there is no batch: averages over the steps of training,
+/// 0.99 of the old and 0.01 of the new, from 0 and 1, as in Keras.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Running {
+    pub(crate) mean: Vec<f32>,
+    pub(crate) variance: Vec<f32>,
+}
+
 impl Model {
-    /// Draws the parameters of a network of dense layers from the seed's streams.
+    /// Draws the parameters of a network from the seed's streams. Dense layers are numbered in the
+    /// order of the signal, those in residual branches included.
     ///
     /// # Errors
-    /// [`TrainError::Unsupported`] for other layers, [`TrainError::Init`] if a weight cannot be drawn.
+    /// [`TrainError::Spec`] if the description does not hold together, [`TrainError::Init`] if a weight
+    /// cannot be drawn.
     pub fn new(network: &Network, loss: Loss, seed: u64) -> Result<Self, TrainError> {
         network.check()?;
+        let program = Program::new(network)?;
         let mut layers = Vec::new();
-        for (index, (layer, shape)) in network.layers.iter().zip(network.shapes()?).enumerate() {
-            let Layer::Dense(dense) = layer else {
-                let kind =
-                    format!("{layer:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
-                return Err(TrainError::Unsupported { layer: index + 1, kind });
-            };
+        for (index, (dense, shape)) in network.dense().zip(network.shapes()?).enumerate() {
             let key = |purpose| Key::new(seed, purpose, 0, index as u32);
             let mut weights = vec![0.0; shape.elements()];
             fill(&dense.weights, &shape, Layout::InOut, key(Purpose::Weights), &mut weights)?;
@@ -54,15 +63,17 @@ impl Model {
                 activation: dense.activation.clone(),
             });
         }
-        Ok(Self { layers, loss })
+        let fresh = |&width: &usize| Running { mean: vec![0.0; width], variance: vec![1.0; width] };
+        let running = program.batch_norms.iter().map(fresh).collect();
+        Ok(Self { layers, program, running, loss })
     }
 
-    /// Number of layers.
+    /// Number of dense layers.
     pub fn depth(&self) -> usize {
         self.layers.len()
     }
 
-    /// Weights of a layer, from 0, `[input, unit]`: input i feeds unit u with value `i * units + u`.
+    /// Weights of a dense layer, from 0, `[input, unit]`: input i feeds unit u with value `i * units + u`.
     pub fn weights(&self, layer: usize) -> &[f32] {
         &self.layers[layer].weights
     }
@@ -72,112 +83,86 @@ impl Model {
         &mut self.layers[layer].weights
     }
 
-    /// Biases of a layer, from 0.
+    /// Biases of a dense layer, from 0.
     pub fn bias(&self, layer: usize) -> &[f32] {
         &self.layers[layer].bias
     }
 
-    /// Units of a layer, from 0.
+    /// The same, to be changed.
+    pub fn bias_mut(&mut self, layer: usize) -> &mut [f32] {
+        &mut self.layers[layer].bias
+    }
+
+    /// Units of a dense layer, from 0.
     pub fn units(&self, layer: usize) -> usize {
         self.layers[layer].units
     }
 
-    /// Loss and accuracy on images whose grey values are multiplied by `scale`; sums in f64.
+    /// Loss and accuracy on images whose grey values are multiplied by `scale`; sums in f64. Dropout
+    /// is off and batch normalization uses its running averages.
     ///
     /// # Panics
     /// If the images have another number of pixels than the model takes, or more classes than it has
     /// outputs.
     pub fn evaluate(&self, images: &Images, scale: f64) -> Evaluation {
-        assert_eq!(images.width(), self.layers[0].inputs, "pixels of an image");
-        assert!(images.classes() <= self.outputs(), "more classes than outputs");
-        let grey = grey_table(scale);
-        let mut buffers = Buffers::new(self, BATCH);
+        self.evaluate_on(images.into(), scale)
+    }
+
+    /// As [`Model::evaluate`], on vectors too, which `scale` leaves as they are. The accuracy for
+    /// values is NaN.
+    ///
+    /// # Panics
+    /// As [`Model::evaluate`].
+    pub fn evaluate_on(&self, data: Data<'_>, scale: f64) -> Evaluation {
+        assert_eq!(data.width(), self.program.widths[0], "pixels of an image");
+        assert!(data.outputs() <= self.outputs(), "more classes than outputs");
+        let grey = Data::grey(scale);
+        let images = self.sparse(data);
+        let mut tape = Tape::new(self, BATCH, images.is_some());
         let (mut loss, mut right) = (0.0, 0usize);
-        let indices: Vec<u32> = (0..images.len() as u32).collect();
+        let indices: Vec<u32> = (0..data.len() as u32).collect();
         for batch in indices.chunks(BATCH) {
-            self.forward(images, batch, &grey, &mut buffers);
-            let outputs = buffers.output(batch.len() * self.outputs());
+            if images.is_none() {
+                data.copy(batch, &grey, &mut tape.input);
+            }
+            let lists = images.map(|images| Lists { images, batch, grey: &grey });
+            self.forward(lists, batch.len(), &mut tape, Mode::Evaluate);
+            let outputs = tape.output(batch.len() * self.outputs());
             for (row, &index) in outputs.chunks_exact(self.outputs()).zip(batch) {
-                let label = usize::from(images.labels()[index as usize]);
-                loss += self.loss.value(row, label);
-                right += usize::from(is_largest(row, label));
+                let target = data.target(index);
+                loss += self.loss.value(row, target);
+                right += usize::from(is_largest(row, target));
             }
         }
-        let n = images.len() as f64;
-        Evaluation { loss: loss / n, accuracy: right as f64 / n }
+        let n = data.len() as f64;
+        let accuracy = if data.has_values() { f64::NAN } else { right as f64 / n };
+        Evaluation { loss: loss / n, accuracy }
+    }
+
+    /// Lets the running averages follow the batch of the last step.
+    pub(crate) fn follow(&mut self, tape: &Tape) {
+        for (op, slot) in self.program.ops.iter().zip(&tape.slots) {
+            let Op::BatchNorm { running, .. } = op else { continue };
+            let Running { mean, variance } = &mut self.running[*running];
+            let toward = |kept: &mut [f32], batch: &[f64]| {
+                for (kept, new) in kept.iter_mut().zip(batch) {
+                    *kept = (0.99 * f64::from(*kept) + 0.01 * new) as f32;
+                }
+            };
+            toward(mean, &slot.statistics.mean);
+            toward(variance, &slot.statistics.variance);
+        }
     }
 
     pub(crate) fn outputs(&self) -> usize {
-        self.layers[self.layers.len() - 1].units
+        self.program.outputs()
     }
 
-    /// Pre-activations and activations of every layer for a batch, into the buffers.
-    pub(crate) fn forward(
-        &self,
-        images: &Images,
-        batch: &[u32],
-        grey: &[f32; 256],
-        buffers: &mut Buffers,
-    ) {
-        for (index, layer) in self.layers.iter().enumerate() {
-            let (before, from_here) = buffers.layers.split_at_mut(index);
-            let LayerBuffers { z, h } = &mut from_here[0];
-            let z = &mut z[..batch.len() * layer.units];
-            if let Some(below) = before.last() {
-                product(
-                    z,
-                    Matrix::new(&below.h[..batch.len() * layer.inputs], batch.len(), layer.inputs),
-                    Matrix::new(&layer.weights, layer.inputs, layer.units),
-                );
-                for row in z.chunks_exact_mut(layer.units) {
-                    row.iter_mut().zip(&layer.bias).for_each(|(z, b)| *z += b);
-                }
-            } else {
-                kernel::forward(images, batch, grey, &layer.weights, &layer.bias, z);
-            }
-            activate(&layer.activation, z, &mut h[..batch.len() * layer.units]);
+    /// The images, if the first layer can use that most of their pixels are zero.
+    pub(crate) fn sparse<'a>(&self, data: Data<'a>) -> Option<&'a Images> {
+        match data {
+            Data::Images(images) if self.program.begins_dense() => Some(images),
+            _ => None,
         }
-    }
-}
-
-/// As [`gainstage_simulate::activate`], with vectorised curves where training needs them.
-fn activate(phi: &Activation, z: &[f32], h: &mut [f32]) {
-    match phi {
-        Activation::Tanh => kernel::squash(Curve::Tanh, z, h),
-        Activation::Sigmoid => kernel::squash(Curve::Sigmoid, z, h),
-        _ => gainstage_simulate::activate(phi, z, h),
-    }
-}
-
-/// As [`gainstage_simulate::pull_back`], likewise.
-pub(crate) fn pull_back(phi: &Activation, z: &[f32], delta: &mut [f32]) {
-    match phi {
-        Activation::Tanh => kernel::squash_back(Curve::Tanh, z, delta),
-        Activation::Sigmoid => kernel::squash_back(Curve::Sigmoid, z, delta),
-        _ => gainstage_simulate::pull_back(phi, z, delta),
-    }
-}
-
-/// Room for one batch.
-pub(crate) struct Buffers {
-    pub(crate) layers: Vec<LayerBuffers>,
-}
-
-pub(crate) struct LayerBuffers {
-    pub(crate) z: Vec<f32>,
-    pub(crate) h: Vec<f32>,
-}
-
-impl Buffers {
-    pub(crate) fn new(model: &Model, batch: usize) -> Self {
-        let room = |units: usize| vec![0.0; batch * units];
-        let layers =
-            model.layers.iter().map(|l| LayerBuffers { z: room(l.units), h: room(l.units) });
-        Self { layers: layers.collect() }
-    }
-
-    /// The network's outputs of the last forward pass.
-    pub(crate) fn output(&self, values: usize) -> &[f32] {
-        &self.layers[self.layers.len() - 1].h[..values]
     }
 }

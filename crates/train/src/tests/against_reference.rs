@@ -6,8 +6,8 @@ use gainstage_spec::Activation;
 use super::reference::{Reference, update};
 use super::{images, network};
 use crate::fit::shuffle;
-use crate::optimizer::Schedule;
-use crate::{Images, Loss, Model, Optimizer, Protocol, fit_from};
+use crate::schedule::Schedule;
+use crate::{Images, Loss, Model, Optimizer, Protocol, RateSchedule, fit_from};
 
 const OPTIMIZERS: [Optimizer; 6] = [
     Optimizer::Sgd { rate: 0.1 },
@@ -165,7 +165,7 @@ fn a_slightly_different_optimizer_is_told_apart() {
 fn many_idle_steps_at_once_are_as_many_steps_with_zero_gradients() {
     for optimizer in OPTIMIZERS {
         for idle in [1, 2, 7, 150, 1000, 20_000] {
-            let mut schedule = Schedule::new(optimizer);
+            let mut schedule = Schedule::new(optimizer, RateSchedule::Constant);
             let (mut w, mut m, mut v) = ([0.3f32, 0.0], [0.0f32; 2], [0.0f32; 2]);
             let (mut exact, mut slot_m, mut slot_v) = (f64::from(0.3f32), 0.0, 0.0);
             for t in 1..=20 {

@@ -1,6 +1,6 @@
 //! What training does and refuses.
 
-use gainstage_spec::{Activation, Initializer, Layer, Network};
+use gainstage_spec::{Activation, Initializer, Network};
 
 use super::{images, network};
 use crate::{
@@ -146,9 +146,6 @@ fn what_does_not_fit_is_refused() {
         let refused = run(&network(&[30, 4, 3], &relu), &protocol);
         assert!(matches!(refused, TrainError::Setting { .. }), "{protocol:?}: {refused}");
     }
-    let mut normed = network(&[30, 4, 3], &relu);
-    normed.layers.insert(1, Layer::LayerNorm { epsilon: 1e-5 });
-    assert!(matches!(run(&normed, &notebook), TrainError::Unsupported { layer: 2, .. }));
     assert!(matches!(
         Images::new(&[0; 4], 2, &[0, 3], 2),
         Err(TrainError::Label { image: 1, label: 3, .. })

@@ -1,5 +1,6 @@
 mod against_reference;
 mod behaviour;
+mod layers;
 mod reference;
 
 use gainstage_spec::{Activation, Dense, Initializer, Layer, Network};

@@ -1,0 +1,57 @@
+//! The kernels of training, compiled for several instruction sets.
+//!
+//! Each unit's additions happen in the same order whatever its column, the width and the instruction
+//! set (multiplication and addition are never fused), so units that start equal stay equal to the last
+//! bit, and all processors agree on these kernels.
+#![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
+
+/// Columns that fit into the registers at a time.
+#[cfg(target_arch = "x86_64")]
+const AVX512_COLUMNS: usize = 128;
+#[cfg(target_arch = "x86_64")]
+const AVX2_COLUMNS: usize = 64;
+const PORTABLE_COLUMNS: usize = 32;
+
+/// Compiles a kernel for several instruction sets and chooses at run time.
+macro_rules! dispatched {
+    ($(#[$doc:meta])* $name:ident, $body:ident, ($($arg:ident: $t:ty),* $(,)?)) => {
+        $(#[$doc])*
+        #[allow(clippy::too_many_arguments)]
+        pub(crate) fn $name($($arg: $t),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx512($($arg: $t),*) {
+                    $body::<{ $crate::kernel::AVX512_COLUMNS }>($($arg),*);
+                }
+                #[target_feature(enable = "avx2")]
+                #[allow(clippy::too_many_arguments)]
+                fn avx2($($arg: $t),*) {
+                    $body::<{ $crate::kernel::AVX2_COLUMNS }>($($arg),*);
+                }
+                let wide = is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+                    && is_x86_feature_detected!("avx512bw");
+                if wide {
+                    // SAFETY: the features that the function was compiled for were detected just now.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if is_x86_feature_detected!("avx2") {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            $body::<{ $crate::kernel::PORTABLE_COLUMNS }>($($arg),*);
+        }
+    };
+}
+
+mod elementwise;
+mod first_layer;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use elementwise::{Curve, squash, squash_back, update};
+pub(crate) use first_layer::{catch_up, forward, gradient_lit, prefetch, update_lit};

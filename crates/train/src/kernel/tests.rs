@@ -1,0 +1,78 @@
+//! Kernels chosen at run time against their portable twins.
+
+use super::elementwise::{squash_back_body, squash_body, update_body};
+use super::first_layer::{catch_up_body, forward_body, update_lit_body};
+use super::*;
+use crate::images::Images;
+use crate::lists::Lists;
+use crate::schedule::Schedule;
+use crate::{Optimizer, RateSchedule};
+
+fn values(n: usize, seed: u32) -> Vec<f32> {
+    (0..n as u32)
+        .map(|i| {
+            ((i.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 8) as f32) / 8_388_608.0 - 1.0
+        })
+        .collect()
+}
+
+fn images() -> Images {
+    let pixels: Vec<u8> =
+        (0..12 * 20u32).map(|i| if i % 3 == 0 { 0 } else { (i * 77 % 256) as u8 }).collect();
+    Images::new(&pixels, 20, &[0; 12], 1).expect("valid")
+}
+
+const OPTIMIZERS: [Optimizer; 5] = [
+    Optimizer::Sgd { rate: 0.1 },
+    Optimizer::Momentum { rate: 0.1, momentum: 0.9, nesterov: false },
+    Optimizer::Momentum { rate: 0.1, momentum: 0.9, nesterov: true },
+    Optimizer::RmsProp { rate: 0.1, decay: 0.9, epsilon: 1e-7 },
+    Optimizer::Adam { rate: 0.01, beta1: 0.9, beta2: 0.99, epsilon: 1e-7, weight_decay: 0.1 },
+];
+
+#[test]
+fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
+    let images = images();
+    let grey = crate::images::grey_table(1.0 / 255.0);
+    let batch = [3u32, 7, 0, 11, 4];
+    let mut lists = Lists::new(&images, batch.len());
+    lists.fill(&images, &batch);
+    for units in [1, 5, 15, 16, 37, 64, 100, 128, 130, 300] {
+        let (weights, bias) = (values(20 * units, 1), values(units, 2));
+        let mut z = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
+        forward(&images, &batch, &grey, &weights, &bias, &mut z[0]);
+        forward_body::<PORTABLE_COLUMNS>(&images, &batch, &grey, &weights, &bias, &mut z[1]);
+        assert_eq!(z[0], z[1], "forward, {units} units");
+
+        for curve in [Curve::Tanh, Curve::Sigmoid] {
+            let mut h = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
+            squash(curve, &z[0], &mut h[0]);
+            squash_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
+            squash_back(curve, &z[0], &mut h[0]);
+            squash_back_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
+            assert_eq!(h[0], h[1], "{curve:?}, {units} units");
+        }
+
+        let (delta, zeros) = (values(5 * units, 3), vec![0.0; units]);
+        for optimizer in OPTIMIZERS {
+            let mut schedule = Schedule::new(optimizer, RateSchedule::Constant);
+            (0..40).for_each(|_| _ = schedule.advance());
+            let step = schedule.advance();
+            let squares: Vec<f32> = values(20 * units, 6).iter().map(|v| v * v).collect();
+            let start = (weights.clone(), values(20 * units, 5), squares);
+            let (mut fast, mut plain) = (start.clone(), start.clone());
+            let mut row = vec![0.0; units];
+            let (w, m, v) = (&mut fast.0, &mut fast.1, &mut fast.2);
+            update_lit(&lists, &grey, &delta, step, &zeros, &mut row, w, m, v);
+            catch_up(&[0, 3, 19], &mut [5; 20], &schedule, units, w, m, v);
+            update(step, w, m, v, &values(20 * units, 8));
+            let (w, m, v) = (&mut plain.0, &mut plain.1, &mut plain.2);
+            update_lit_body::<PORTABLE_COLUMNS>(
+                &lists, &grey, &delta, step, &zeros, &mut row, w, m, v,
+            );
+            catch_up_body::<PORTABLE_COLUMNS>(&[0, 3, 19], &mut [5; 20], &schedule, units, w, m, v);
+            update_body::<PORTABLE_COLUMNS>(step, w, m, v, &values(20 * units, 8));
+            assert!(fast == plain && fast != start, "{optimizer:?}, {units} units");
+        }
+    }
+}
