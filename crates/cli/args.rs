@@ -143,6 +143,9 @@ pub(crate) struct Propagate {
     /// Format in which signals are stored.
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub(crate) precision: Storage,
+    /// Gather the kurtosis of every layer's signals too.
+    #[arg(long)]
+    pub(crate) moments: bool,
     /// Inputs: sphere (mean square exactly 1), gaussian, or images as for verify --data.
     #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE")]
     pub(crate) inputs: String,
@@ -154,6 +157,8 @@ pub(crate) enum Method {
     Auto,
     /// Every weight is drawn.
     Dense,
+    /// What Gaussian and orthogonal weights do to the batch is drawn, without a weight.
+    MatrixFree,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

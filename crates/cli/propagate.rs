@@ -5,14 +5,15 @@ use gainstage_claims::{LayerPanel, layer_figure};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Document, Figure, Section, Table};
 use gainstage_simulate::{
-    Energy, InputSource, LayerDraw, Measured, Precision, Setup, measure_with_progress,
+    Choice, Energy, InputSource, LayerDraw, Measured, Method, Precision, Setup, choose,
+    measure_with_progress,
 };
 use gainstage_spec::{Dense, InputStatistics, Inputs, Layer, Network};
 use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test};
 use gainstage_theory::{Options, Predicted, Prediction, predict};
 use serde::Serialize;
 
-use crate::args::{Common, Propagate, Storage};
+use crate::args::{self, Common, Propagate, Storage};
 use crate::{Exit, output, progress};
 
 /// Family-wise false-alarm rate of one run, shared by its layers and signals.
@@ -46,7 +47,8 @@ struct LayerRow {
 #[derive(Serialize)]
 struct Answer {
     version: u32,
-    method: &'static str,
+    method: Method,
+    method_reason: String,
     seed: u64,
     trials: usize,
     batch: usize,
@@ -77,21 +79,25 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
         Storage::F16 => Precision::F16,
     };
     let (inputs, statistics) = inputs(common, args, &network)?;
-    let setup = Setup {
+    let mut setup = Setup {
         seed: common.seed,
         trials: args.trials.get(),
         batch: args.batch.get(),
         inputs,
         precision,
-        histogram_bins: 0,
+        moments: args.moments,
+        grams: true,
+        ..Setup::default()
     };
+    let choice = method(args, &network, &setup)?;
+    setup.method = choice.method;
     let options = Options::default();
     let prediction = predict(&network, &statistics, &options)?;
     let bar = progress::bar(common, setup.trials as u64, "weight draws");
     let measured = measure_with_progress(&network, &setup, &|| bar.inc(1))?;
     bar.finish_and_clear();
 
-    let answer = answer(&setup, &options, &prediction, &measured)?;
+    let answer = answer(&setup, &options, &choice, &prediction, &measured)?;
     let findings = answer.layers.iter().any(|l| {
         [&l.forward, &l.gradient, &l.weight_gradient].iter().any(|q| q.verdict == "differs")
     }) || !answer.breakdowns.is_empty();
@@ -101,14 +107,25 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
     document(&network, &answer, table.clone(), figure).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), &answer)?;
     let text = format!(
-        "method {}: {}\n{}report: {}\n",
+        "method {}: {}\nprediction: {}\n{}report: {}\n",
         answer.method,
+        answer.method_reason,
         answer.assumptions.join("; "),
         breakdown_sentence(&answer),
         folder.join("index.html").display()
     );
     output::result(common, &answer, &[table], &text)?;
     Ok(if findings { Exit::Findings } else { Exit::Clean })
+}
+
+/// The method of the draws and why it was taken.
+fn method(args: &Propagate, network: &Network, setup: &Setup) -> anyhow::Result<Choice> {
+    let asked = |method| Choice { method, reason: "as asked for".to_owned() };
+    Ok(match args.method {
+        args::Method::Auto => choose(network, setup)?,
+        args::Method::Dense => asked(Method::Dense),
+        args::Method::MatrixFree => asked(Method::MatrixFree),
+    })
 }
 
 fn network(args: &Propagate) -> anyhow::Result<Network> {
@@ -166,6 +183,7 @@ fn inputs(
 fn answer(
     setup: &Setup,
     options: &Options,
+    choice: &Choice,
     prediction: &Prediction,
     measured: &Measured,
 ) -> anyhow::Result<Answer> {
@@ -199,7 +217,8 @@ fn answer(
         .collect();
     Ok(Answer {
         version: 1,
-        method: "dense",
+        method: setup.method,
+        method_reason: choice.reason.clone(),
         seed: setup.seed,
         trials: setup.trials,
         batch: setup.batch,
@@ -334,6 +353,7 @@ fn document(network: &Network, answer: &Answer, table: Table, figure: Figure) ->
     );
     let mut section = Section::new("propagation", "Predicted and measured, layer by layer");
     section.figure(figure);
+    section.paragraph(format!("The draws are {}: {}.", answer.method, answer.method_reason));
     section.paragraph(format!("The prediction is {}.", answer.assumptions.join("; ")));
     section.paragraph(breakdown_sentence(answer));
     section.table(table);
