@@ -5,11 +5,13 @@ mod claims;
 mod completions;
 mod data;
 mod gain;
+mod merge;
 mod notebook;
 mod output;
 mod progress;
 mod propagate;
 mod redraw;
+mod sweep;
 mod verify;
 
 use std::process::ExitCode;
@@ -56,6 +58,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 Command::Verify(args) => verify::run(&common, &args),
                 Command::Notebook(args) => notebook::run(&common, &args),
                 Command::Propagate(args) => propagate::run(&common, &args),
+                Command::Merge(args) => merge::run(&common, &args),
                 Command::Gain(args) => gain::run(&common, &args),
                 Command::Claims(args) => claims::run(&common, &args),
                 Command::Data(args) => data::run(&common, &args),
