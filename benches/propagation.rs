@@ -1,15 +1,19 @@
-//! Forward and backward through random ReLU networks: 4 n^2 B floating-point operations a layer.
+//! Forward and backward through random ReLU networks, every weight drawn and without weights.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gainstage_simulate::{Setup, measure};
+use gainstage_simulate::{Method, Setup, measure};
 use gainstage_spec::{Activation, Initializer, Network};
 
-fn propagation(c: &mut Criterion) {
+fn network(depth: usize, width: usize, init: &Initializer) -> Network {
+    Network::uniform(width, depth, init, &Activation::Relu).expect("valid")
+}
+
+/// 4 n^2 B floating-point operations a layer.
+fn dense(c: &mut Criterion) {
     let mut group = c.benchmark_group("propagation");
     group.sample_size(10);
     for (depth, width, batch) in [(20, 512, 1), (20, 512, 16), (10, 1000, 256)] {
-        let network = Network::uniform(width, depth, &Initializer::he_normal(), &Activation::Relu)
-            .expect("valid");
+        let network = network(depth, width, &Initializer::he_normal());
         group.throughput(Throughput::Elements((4 * depth * width * width * batch) as u64));
         group.bench_function(format!("depth {depth}, width {width}, batch {batch}: FLOP"), |b| {
             b.iter(|| {
@@ -20,5 +24,34 @@ fn propagation(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, propagation);
+/// Five draws a round, one after another on one thread: the first pays for the memory.
+fn matrix_free(c: &mut Criterion) {
+    let mut group = c.benchmark_group("matrix-free");
+    group.sample_size(10);
+    let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("pool");
+    let gaussian = Initializer::he_normal();
+    let orthogonal = Initializer::Orthogonal { gain: std::f64::consts::SQRT_2 };
+    for (init, depth, width, batch) in [
+        (&gaussian, 100, 1000, 1),
+        (&gaussian, 100, 1000, 2),
+        (&gaussian, 100, 1000, 16),
+        (&gaussian, 100, 1000, 64),
+        (&orthogonal, 100, 1000, 16),
+        (&gaussian, 10_000, 1000, 2),
+        (&gaussian, 1000, 100_000, 2),
+    ] {
+        let network = network(depth, width, init);
+        let trials = if width > 1000 { 1 } else { 5 };
+        let (method, moments) = (Method::MatrixFree, false);
+        let setup = Setup { trials, batch, method, moments, ..Setup::default() };
+        group.throughput(Throughput::Elements(trials as u64));
+        let name = format!("{init}, depth {depth}, width {width}, batch {batch}: draws");
+        group.bench_function(name, |b| {
+            b.iter(|| one.install(|| measure(&network, &setup).expect("runs")));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, dense, matrix_free);
 criterion_main!(benches);

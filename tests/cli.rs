@@ -49,7 +49,7 @@ fn propagate_agrees_with_theory_and_notices_a_broken_format() {
         command
     };
     let answer = json(&mut run(&["--depth", "8"]));
-    assert_eq!(answer["method"], "dense");
+    assert_eq!(answer["method"], "matrix-free");
     assert_eq!(answer["layers"].as_array().expect("layers").len(), 8);
     for signal in ["forward", "gradient", "weight_gradient"] {
         let layer = &answer["layers"][3][signal];

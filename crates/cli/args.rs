@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gainstage_claims::Budget;
 use gainstage_data::Source;
 use gainstage_spec::{Activation, Initializer};
+use serde::Serialize;
+
+use crate::sweep::{Axis, Shard};
 
 const EXAMPLES: &str = "Examples:
   gainstage                                  run the ledger at the standard budget, write reports/index.html
@@ -74,6 +77,8 @@ pub(crate) enum Command {
     Train(Train),
     /// Measure a random network, forward and backward, against its prediction.
     Propagate(Propagate),
+    /// Put the shards of a sweep together: the same bytes as one run.
+    Merge(Merge),
     /// Predict signals, correlations and gradients by layer without drawing anything.
     Predict(Predict),
     /// Exact Gaussian moments and gains of an activation, and what the frameworks' tables say.
@@ -186,7 +191,9 @@ pub(crate) struct Train {
 #[command(after_help = "Examples:
   gainstage propagate --init xavier-uniform --activation tanh --depth 100 --width 256
   gainstage propagate --init 'normal(std = 0.05)' --activation relu --depth 30 --width 300 --format json
-  gainstage propagate network.toml --trials 500")]
+  gainstage propagate network.toml --trials 500
+  gainstage propagate --sweep depth=10..1000:log --sweep width=64,256,1024 --shard 1/8 --out shard-1
+  gainstage merge shard-* --out merged")]
 pub(crate) struct Propagate {
     /// A network in TOML; instead of --init, --activation, --depth, --width, --bias.
     #[arg(value_name = "NETWORK.TOML", conflicts_with_all = ["init", "activation", "depth", "width", "bias"])]
@@ -218,20 +225,43 @@ pub(crate) struct Propagate {
     /// Format in which signals are stored.
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub(crate) precision: Storage,
+    /// Measure every combination of values: NAME=a,b,c or NAME=LOW..HIGH[:log|:linear][:COUNT], once for each
+    /// axis. Names: depth, width, batch, trials, seed, init, activation, bias, inputs, precision,
+    /// weight-variance, bias-variance. A finished point is stored at once; the same command goes on after
+    /// an interruption.
+    #[arg(long, value_name = "NAME=VALUES")]
+    pub(crate) sweep: Vec<Axis>,
+    /// Measure only every N-th point of the sweep, starting with the I-th (from 1).
+    #[arg(long, value_name = "I/N")]
+    pub(crate) shard: Option<Shard>,
+    /// Gather the kurtosis of every layer's signals too.
+    #[arg(long)]
+    pub(crate) moments: bool,
     /// Inputs: sphere (mean square exactly 1), gaussian, or images as for verify --data.
     #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE")]
     pub(crate) inputs: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Merge {
+    /// The folders that the shards were given as --out.
+    #[arg(required = true, value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Method {
     /// The cheaper exact method; it is named in the output.
     Auto,
     /// Every weight is drawn.
     Dense,
+    /// What Gaussian and orthogonal weights do to the batch is drawn, without a weight.
+    MatrixFree,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Storage {
     F64,
     F32,

@@ -6,6 +6,7 @@ mod claims;
 mod completions;
 mod data;
 mod gain;
+mod merge;
 mod notebook;
 mod output;
 mod phase;
@@ -16,6 +17,8 @@ mod recommend;
 mod redraw;
 mod sweep;
 mod train;
+mod trainability;
+mod trainability;
 mod verify;
 
 use std::process::ExitCode;
@@ -64,6 +67,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 Command::Train(args) => train::run(&common, &args),
                 Command::Propagate(args) => propagate::run(&common, &args),
                 Command::Predict(args) => predict::run(&common, &args),
+                Command::Merge(args) => merge::run(&common, &args),
                 Command::Gain(args) => gain::run(&common, &args),
                 Command::Phase(args) => phase::run(&common, &args),
                 Command::Recommend(args) => recommend::run(&common, &args),

@@ -5,22 +5,23 @@ use gainstage_claims::{LayerPanel, layer_figure};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Document, Figure, Section, Table};
 use gainstage_simulate::{
-    Energy, InputSource, LayerDraw, Measured, Precision, Setup, measure_with_progress,
+    Choice, Energy, InputSource, LayerDraw, LayerMeasured, Measured, Method, Precision, Setup,
+    choose, measure_with_progress,
 };
 use gainstage_spec::{Dense, InputStatistics, Inputs, Layer, Network};
-use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test};
+use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test, quantile};
 use gainstage_theory::{Options, Predicted, Prediction, predict};
 use serde::Serialize;
 
-use crate::args::{Common, Propagate, Storage};
+use crate::args::{self, Common, Propagate, Storage};
 use crate::{Exit, output, progress};
 
 /// Family-wise false-alarm rate of one run, shared by its layers and signals.
 const FAMILY_RATE: f64 = 0.001;
 
 /// One signal of one layer; the field names are a contract.
-#[derive(Serialize)]
-struct Quantity {
+#[derive(Clone, Serialize)]
+pub(crate) struct Quantity {
     /// Typical value over draws: the exponential of the predicted mean logarithm.
     predicted: f64,
     predicted_low: f64,
@@ -29,24 +30,77 @@ struct Quantity {
     measured: f64,
     measured_low: f64,
     measured_high: f64,
+    /// Quantiles over draws at 5, 25, 50, 75 and 95%; empty if a draw has no finite value.
+    quantiles: Vec<f64>,
     p_value: Option<f64>,
     verdict: &'static str,
 }
 
 #[derive(Serialize)]
-struct LayerRow {
+pub(crate) struct LayerRow {
     layer: usize,
     fan_in: usize,
     fan_out: usize,
-    forward: Quantity,
-    gradient: Quantity,
-    weight_gradient: Quantity,
+    pub(crate) forward: Quantity,
+    pub(crate) gradient: Quantity,
+    pub(crate) weight_gradient: Quantity,
+    /// Means over draws of what is measured of the batch as a whole.
+    pub(crate) batch: BatchRow,
+}
+
+/// What has no prediction beside it; the mean over draws where it is defined in all of them.
+#[derive(Clone, Serialize)]
+pub(crate) struct BatchRow {
+    /// Between the pre-activations of inputs 2k and 2k + 1.
+    cosine: Option<f64>,
+    /// Of the layer's incoming batch.
+    effective_rank: Option<f64>,
+    /// Norm of the batch's weight gradient over the weights' expected norm.
+    gradient_to_weight: Option<f64>,
+    /// Share of units without slope for any input.
+    dead: Option<f64>,
+    /// Share of values at the ends of a bounded activation.
+    saturated: Option<f64>,
+    /// Kurtosis of z, phi(z) and dL/dz, with --moments.
+    kurtosis: Option<[f64; 3]>,
+}
+
+impl BatchRow {
+    /// `weight` is the second moment of a weight.
+    fn new(layer: &LayerMeasured, weight: f64) -> Self {
+        let mean = |of: &dyn Fn(&LayerDraw) -> Option<f64>| -> Option<f64> {
+            let values: Option<Vec<f64>> = layer.draws.iter().map(of).collect();
+            values.map(|v| v.iter().sum::<f64>() / v.len() as f64).filter(|v| v.is_finite())
+        };
+        let kurtosis = |of: fn(&LayerDraw) -> &Moments| {
+            mean(&|d| (of(d).count() > 0).then(|| of(d).kurtosis()))
+        };
+        let kurtoses = (
+            kurtosis(|d| &d.pre_activation_moments),
+            kurtosis(|d| &d.activation_moments),
+            kurtosis(|d| &d.error_signal_moments),
+        );
+        Self {
+            cosine: mean(&|d| d.cosine),
+            effective_rank: mean(&|d| d.effective_rank),
+            gradient_to_weight: mean(&|d| {
+                d.batch_weight_gradient.filter(|_| weight > 0.0).map(|g| (g / weight).sqrt())
+            }),
+            dead: mean(&|d| d.dead),
+            saturated: mean(&|d| d.saturated),
+            kurtosis: match kurtoses {
+                (Some(z), Some(h), Some(delta)) => Some([z, h, delta]),
+                _ => None,
+            },
+        }
+    }
 }
 
 #[derive(Serialize)]
-struct Answer {
+pub(crate) struct Answer {
     version: u32,
-    method: &'static str,
+    pub(crate) method: Method,
+    pub(crate) method_reason: String,
     seed: u64,
     trials: usize,
     batch: usize,
@@ -56,19 +110,59 @@ struct Answer {
     /// False-alarm rate of the whole run; every layer's test runs at its share.
     family_false_alarm_rate: f64,
     assumptions: Vec<String>,
-    layers: Vec<LayerRow>,
+    pub(crate) layers: Vec<LayerRow>,
     /// First overflow or underflow of every draw that had one.
-    breakdowns: Vec<BreakdownRow>,
+    pub(crate) breakdowns: Vec<BreakdownRow>,
 }
 
 #[derive(Serialize)]
-struct BreakdownRow {
-    trial: usize,
+pub(crate) struct BreakdownRow {
+    pub(crate) trial: usize,
     #[serde(flatten)]
     breakdown: gainstage_simulate::Breakdown,
 }
 
+/// A network measured and judged.
+pub(crate) struct Run {
+    pub(crate) network: Network,
+    prediction: Prediction,
+    measured: Measured,
+    pub(crate) answer: Answer,
+}
+
 pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
+    if !args.sweep.is_empty() {
+        return crate::sweep::run(common, args);
+    }
+    anyhow::ensure!(args.shard.is_none(), "--shard divides a sweep; name its axes with --sweep");
+    let bar = progress::bar(common, args.trials.get() as u64, "weight draws");
+    let run = measure(common, args, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+
+    let answer = &run.answer;
+    let table = table(answer);
+    let figure = figure(&run.prediction, &run.measured);
+    let folder = common.out.join("propagate");
+    document(&run.network, answer, table.clone(), figure).write_bundle(&folder)?;
+    gainstage_report::write_json(&folder.join("results.json"), answer)?;
+    let text = format!(
+        "method {}: {}\nprediction: {}\n{}report: {}\n",
+        answer.method,
+        answer.method_reason,
+        answer.assumptions.join("; "),
+        breakdown_sentence(answer),
+        folder.join("index.html").display()
+    );
+    output::result(common, answer, &[table], &text)?;
+    Ok(if answer.has_findings() { Exit::Findings } else { Exit::Clean })
+}
+
+/// Draws the network that the arguments describe and tests it against its prediction.
+pub(crate) fn measure(
+    common: &Common,
+    args: &Propagate,
+    progress: &(dyn Fn() + Sync),
+) -> anyhow::Result<Run> {
     let network = network(args)?;
     let precision = match args.precision {
         Storage::F64 => Precision::F64,
@@ -77,38 +171,50 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
         Storage::F16 => Precision::F16,
     };
     let (inputs, statistics) = inputs(common, args, &network)?;
-    let setup = Setup {
+    let mut setup = Setup {
         seed: common.seed,
         trials: args.trials.get(),
         batch: args.batch.get(),
         inputs,
         precision,
-        histogram_bins: 0,
+        moments: args.moments,
+        grams: true,
+        ..Setup::default()
     };
+    let choice = method(args, &network, &setup)?;
+    setup.method = choice.method;
     let options = Options::default();
     let prediction = predict(&network, &statistics, &options)?;
-    let bar = progress::bar(common, setup.trials as u64, "weight draws");
-    let measured = measure_with_progress(&network, &setup, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let measured = measure_with_progress(&network, &setup, progress)?;
+    let answer = answer(&setup, &options, &choice, &network, &prediction, &measured)?;
+    Ok(Run { network, prediction, measured, answer })
+}
 
-    let answer = answer(&setup, &options, &prediction, &measured)?;
-    let findings = answer.layers.iter().any(|l| {
-        [&l.forward, &l.gradient, &l.weight_gradient].iter().any(|q| q.verdict == "differs")
-    }) || !answer.breakdowns.is_empty();
-    let table = table(&answer);
-    let figure = figure(&prediction, &measured);
-    let folder = common.out.join("propagate");
-    document(&network, &answer, table.clone(), figure).write_bundle(&folder)?;
-    gainstage_report::write_json(&folder.join("results.json"), &answer)?;
-    let text = format!(
-        "method {}: {}\n{}report: {}\n",
-        answer.method,
-        answer.assumptions.join("; "),
-        breakdown_sentence(&answer),
-        folder.join("index.html").display()
-    );
-    output::result(common, &answer, &[table], &text)?;
-    Ok(if findings { Exit::Findings } else { Exit::Clean })
+impl Answer {
+    /// Number of tests of a layer's signal that reject the prediction.
+    pub(crate) fn disagreements(&self) -> usize {
+        let signals = |l: &LayerRow| {
+            [&l.forward, &l.gradient, &l.weight_gradient]
+                .iter()
+                .filter(|q| q.verdict == "differs")
+                .count()
+        };
+        self.layers.iter().map(signals).sum()
+    }
+
+    pub(crate) fn has_findings(&self) -> bool {
+        self.disagreements() > 0 || !self.breakdowns.is_empty()
+    }
+}
+
+/// The method of the draws and why it was taken.
+fn method(args: &Propagate, network: &Network, setup: &Setup) -> anyhow::Result<Choice> {
+    let asked = |method| Choice { method, reason: "as asked for".to_owned() };
+    Ok(match args.method {
+        args::Method::Auto => choose(network, setup)?,
+        args::Method::Dense => asked(Method::Dense),
+        args::Method::MatrixFree => asked(Method::MatrixFree),
+    })
 }
 
 fn network(args: &Propagate) -> anyhow::Result<Network> {
@@ -166,16 +272,24 @@ fn inputs(
 fn answer(
     setup: &Setup,
     options: &Options,
+    choice: &Choice,
+    network: &Network,
     prediction: &Prediction,
     measured: &Measured,
 ) -> anyhow::Result<Answer> {
+    let weights = network
+        .dense()
+        .zip(network.shapes()?)
+        .map(|(dense, shape)| Ok(dense.weights.law(&shape)?.second_moment()))
+        .collect::<anyhow::Result<Vec<f64>>>()?;
     let tests = 3 * measured.layers.len();
     let alpha = FAMILY_RATE / tests as f64;
     let layers = measured
         .layers
         .iter()
         .zip(&prediction.layers)
-        .map(|(layer, predicted)| {
+        .zip(weights)
+        .map(|((layer, predicted), weight)| {
             let quantity = |p: &Predicted, of: fn(&LayerDraw) -> Energy| {
                 quantity(p, &layer.values(|draw| of(draw).log_mean), alpha)
             };
@@ -186,6 +300,7 @@ fn answer(
                 forward: quantity(&predicted.forward, |d| d.forward)?,
                 gradient: quantity(&predicted.gradient, |d| d.gradient)?,
                 weight_gradient: quantity(&predicted.weight_gradient, |d| d.weight_gradient)?,
+                batch: BatchRow::new(layer, weight),
             })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
@@ -199,7 +314,8 @@ fn answer(
         .collect();
     Ok(Answer {
         version: 1,
-        method: "dense",
+        method: setup.method,
+        method_reason: choice.reason.clone(),
         seed: setup.seed,
         trials: setup.trials,
         batch: setup.batch,
@@ -218,6 +334,10 @@ fn answer(
 /// the larger of the predicted and the sampled variance keeps the false-alarm rate.
 fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Quantity> {
     let finite: Vec<f64> = logs.iter().copied().filter(|l| l.is_finite()).collect();
+    let quantiles: Vec<f64> = [0.05, 0.25, 0.5, 0.75, 0.95]
+        .iter()
+        .filter_map(|&rank| quantile(logs, rank).ok().map(f64::exp))
+        .collect();
     let base = |measured, low, high, p_value, verdict| Quantity {
         predicted: predicted.log_mean.exp(),
         predicted_low: predicted.low,
@@ -225,6 +345,7 @@ fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Q
         measured,
         measured_low: low,
         measured_high: high,
+        quantiles: quantiles.clone(),
         p_value,
         verdict,
     };
@@ -334,6 +455,7 @@ fn document(network: &Network, answer: &Answer, table: Table, figure: Figure) ->
     );
     let mut section = Section::new("propagation", "Predicted and measured, layer by layer");
     section.figure(figure);
+    section.paragraph(format!("The draws are {}: {}.", answer.method, answer.method_reason));
     section.paragraph(format!("The prediction is {}.", answer.assumptions.join("; ")));
     section.paragraph(breakdown_sentence(answer));
     section.table(table);

@@ -1,204 +1,423 @@
-use gainstage_report::{Axis, Cell, ColourMap, Document, Figure, Mark, Panel, Section, Table};
-use gainstage_theory::MeanField;
-use gainstage_train::{Images, Optimizer, Protocol, Sweep, SweepCell};
+//! `propagate --sweep`: every combination of values, one file for each finished point.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, anyhow, bail, ensure};
+use clap::ValueEnum;
+use gainstage_report::write_json;
+use gainstage_spec::{FanMode, Initializer, ScalingDistribution};
+use rayon::prelude::*;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
-use crate::args::{Common, Train};
-use crate::train::Prepared;
-use crate::{Exit, output, progress};
+use crate::args::{Common, Propagate, Storage};
+use crate::propagate::{self, BatchRow, Quantity};
+use crate::{Exit, merge, progress};
 
-/// Networks train down to about so many depth scales (Schoenholz et al. 2017, section 5).
-const DEPTH_SCALES: f64 = 6.0;
+/// What a sweep may vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Parameter {
+    Depth,
+    Width,
+    Batch,
+    Trials,
+    Seed,
+    Init,
+    Activation,
+    Bias,
+    Inputs,
+    Precision,
+    WeightVariance,
+    BiasVariance,
+}
 
-/// Test images that decide on a cell: a standard error of at most 0.011.
-const TEST_IMAGES: usize = 2000;
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.to_possible_value().as_ref().map_or("", |v| v.get_name()))
+    }
+}
 
+impl Parameter {
+    fn is_count(self) -> bool {
+        matches!(self, Self::Depth | Self::Width | Self::Batch | Self::Trials | Self::Seed)
+    }
+
+    /// Sets the parameter in a point's arguments.
+    fn apply(self, text: &str, common: &mut Common, args: &mut Propagate) -> anyhow::Result<()> {
+        let wrong = |why: String| anyhow!("--sweep {self}={text}: {why}");
+        let count = || text.parse().map_err(|e| wrong(format!("{e}; a whole number from 1")));
+        let initializer = || text.parse::<Initializer>().map_err(|e| wrong(e.to_string()));
+        let variance = || match text.parse::<f64>() {
+            Ok(v) if v >= 0.0 && v.is_finite() => Ok(v),
+            _ => Err(wrong("a variance is a finite number from 0".to_owned())),
+        };
+        match self {
+            Self::Depth => args.depth = count()?,
+            Self::Width => args.width = count()?,
+            Self::Batch => args.batch = count()?,
+            Self::Trials => args.trials = count()?,
+            Self::Seed => {
+                common.seed = text.parse().map_err(|_| wrong("a whole number".to_owned()))?;
+            }
+            Self::Init => args.init = initializer()?,
+            Self::Bias => args.bias = initializer()?,
+            Self::Activation => {
+                args.activation = text.parse().map_err(|e| wrong(format!("{e}")))?;
+            }
+            Self::Inputs => text.clone_into(&mut args.inputs),
+            Self::Precision => args.precision = Storage::from_str(text, true).map_err(wrong)?,
+            Self::WeightVariance => {
+                let mode = FanMode::FanIn;
+                args.init = Initializer::scaling(variance()?, mode, ScalingDistribution::Normal);
+            }
+            Self::BiasVariance => args.bias = Initializer::normal(variance()?.sqrt()),
+        }
+        Ok(())
+    }
+}
+
+/// One axis of a sweep.
+#[derive(Clone, Debug)]
+pub(crate) struct Axis {
+    parameter: Parameter,
+    values: Vec<String>,
+}
+
+impl FromStr for Axis {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let (name, values) = text
+            .split_once('=')
+            .context("an axis is NAME=a,b,c or NAME=LOW..HIGH[:log][:COUNT]")?;
+        let parameter = Parameter::from_str(name.trim(), true)
+            .map_err(|_| anyhow!("{name} is nothing that a sweep can vary"))?;
+        let values = match values.split_once("..") {
+            Some((low, rest)) => range(parameter, low, rest)?,
+            None => split(values),
+        };
+        ensure!(values.iter().all(|v| !v.is_empty()), "{name} has an empty value");
+        Ok(Self { parameter, values })
+    }
+}
+
+/// At commas outside of parentheses: initializers have arguments.
+fn split(text: &str) -> Vec<String> {
+    let mut values = vec![String::new()];
+    let mut depth = 0i32;
+    for c in text.chars() {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        match values.last_mut() {
+            Some(last) if c != ',' || depth > 0 => last.push(c),
+            _ => values.push(String::new()),
+        }
+    }
+    values.iter().map(|v| v.trim().to_owned()).collect()
+}
+
+/// LOW..HIGH with both ends, four values to a factor of ten on a logarithmic axis and eleven on a linear
+/// one if no count is given; whole numbers are rounded and stand once.
+fn range(parameter: Parameter, low: &str, rest: &str) -> anyhow::Result<Vec<String>> {
+    let mut parts = rest.split(':');
+    let high = parts.next().unwrap_or_default();
+    let number = |text: &str| -> anyhow::Result<f64> {
+        text.trim().parse().map_err(|_| anyhow!("{text} is no number; a range is LOW..HIGH"))
+    };
+    let (low, high) = (number(low)?, number(high)?);
+    ensure!(low < high && low.is_finite() && high.is_finite(), "{low}..{high} is no range upwards");
+    let (mut log, mut count) = (false, None);
+    for part in parts {
+        match part.trim() {
+            "log" => log = true,
+            "linear" => log = false,
+            other => {
+                let n: usize = other.parse().map_err(|_| {
+                    anyhow!("{other} is neither log, linear nor a number of values")
+                })?;
+                ensure!((2..=100_000).contains(&n), "{n} values; a range has 2 to 100,000");
+                count = Some(n);
+            }
+        }
+    }
+    ensure!(!log || low > 0.0, "a logarithmic range starts above 0, not at {low}");
+    let customary =
+        if log { ((high / low).log10() * 4.0).round().max(1.0) as usize + 1 } else { 11 };
+    let count = count.unwrap_or(customary);
+    let mut values: Vec<String> = Vec::with_capacity(count);
+    for i in 0..count {
+        let t = i as f64 / (count - 1) as f64;
+        let value = match i {
+            0 => low,
+            _ if i == count - 1 => high,
+            _ if log => low * (high / low).powf(t),
+            _ => low + (high - low) * t,
+        };
+        let text = if parameter.is_count() {
+            format!("{:.0}", value.round())
+        } else {
+            // Six digits: the same text on every platform.
+            format!("{}", format!("{value:.5e}").parse::<f64>()?)
+        };
+        if values.last() != Some(&text) {
+            values.push(text);
+        }
+    }
+    Ok(values)
+}
+
+/// Every `of`-th point, starting with number `index` (from 1).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shard {
+    index: usize,
+    of: usize,
+}
+
+impl FromStr for Shard {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        let parsed =
+            text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
+        match parsed {
+            Some((index, of)) if (1..=of).contains(&index) => Ok(Self { index, of }),
+            _ => bail!("{text} is no shard; write I/N with 1 <= I <= N"),
+        }
+    }
+}
+
+/// What a sweep is: stored beside its points, so that no point of another sweep is taken for one.
 #[derive(Serialize)]
-struct Answer {
-    sweep: Sweep,
-    seed: u64,
-    cells: Vec<SweepCell>,
-    /// (sigma_w^2, xi_c)
-    depth_scales: Vec<(f64, f64)>,
-    seconds: f64,
+struct Description {
+    version: u32,
+    axes: Vec<Value>,
+    points: usize,
+    /// The arguments that no axis varies.
+    fixed: Map<String, Value>,
 }
 
-pub(crate) fn run(common: &Common, args: &Train) -> anyhow::Result<Exit> {
-    anyhow::ensure!(
-        args.variance_from > 0.0 && args.variance_from <= args.variance_to,
-        "weight variances from {} to {}: the first must be above 0 and not above the second",
-        args.variance_from,
-        args.variance_to
-    );
-    let sweep = Sweep {
-        activation: args.activation.clone(),
-        width: args.width.get(),
-        depths: depths(args),
-        weight_variances: even(args.variance_from, args.variance_to, args.grid.get()),
-        bias_variance: args.bias_variance,
-        protocol: protocol(args),
-    };
-    let depth_scales = depth_scales(&sweep)?;
-    let mut data = crate::data::load(common, &args.data)?;
-    output::note(common, &format!("images: {} ({})", data.name, data.source));
-    data.test = data.test.slice(0..data.test.len().min(TEST_IMAGES));
-    let Prepared { train, test, .. } = Prepared::new(&data)?;
+/// The folder of a sweep within an --out folder.
+pub(crate) fn folder(out: &Path) -> PathBuf {
+    out.join("sweep")
+}
 
-    let cells = sweep.depths.len() * sweep.weight_variances.len();
-    let layers = sweep.depths.iter().sum::<usize>() * sweep.weight_variances.len();
-    let bar = progress::bar(common, layers as u64, &format!("layers of {cells} networks"));
-    let started = std::time::Instant::now();
-    let cells = trained(&sweep, &train, &test, common.seed, &bar)?;
+pub(crate) fn point_file(folder: &Path, index: usize) -> PathBuf {
+    folder.join("points").join(format!("{index:06}.json"))
+}
+
+/// A finished point.
+#[derive(Serialize)]
+struct Point {
+    index: usize,
+    settings: Map<String, Value>,
+    method: gainstage_simulate::Method,
+    method_reason: String,
+    layers: usize,
+    /// Pre-activations of the last layer.
+    forward: Quantity,
+    /// Error signals of the first layer.
+    gradient: Quantity,
+    /// Weight gradient of the first layer.
+    weight_gradient: Quantity,
+    /// The last layer's batch.
+    batch: BatchRow,
+    /// Tests of a layer's signal that reject the prediction.
+    disagreements: usize,
+    /// Draws whose number format gave way.
+    breakdowns: usize,
+}
+
+pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
+    // A mistyped value is refused before anything is measured or written.
+    for axis in &args.sweep {
+        for value in &axis.values {
+            axis.parameter.apply(value, &mut common.clone(), &mut args.clone())?;
+        }
+    }
+    let points = points(args)?;
+    let folder = folder(&common.out);
+    claim(&folder, &description(common, args, points.len())?)?;
+
+    let shard = args.shard.unwrap_or(Shard { index: 1, of: 1 });
+    let mine: Vec<usize> = (shard.index - 1..points.len()).step_by(shard.of).collect();
+    let bar = progress::bar(common, mine.len() as u64, "points");
+    let open: Vec<usize> =
+        mine.iter().copied().filter(|&i| !point_file(&folder, i).exists()).collect();
+    bar.inc((mine.len() - open.len()) as u64);
+    // What was done before says nothing about how long the rest takes.
+    bar.reset_eta();
+    open.par_iter().try_for_each(|&index| {
+        let point = measure(common, args, index, &points[index])?;
+        write_json(&point_file(&folder, index), &point)?;
+        bar.inc(1);
+        anyhow::Ok(())
+    })?;
     bar.finish_and_clear();
-    let seconds = started.elapsed().as_secs_f64();
+    if shard.of > 1 {
+        return merge::report_shard(common, &folder, &mine, points.len());
+    }
+    merge::finish(common, &folder, points.len())
+}
 
-    let answer = Answer { sweep, seed: common.seed, cells, depth_scales, seconds };
-    let folder = common.out.join("train-sweep");
-    let table = table(&answer);
-    let mut document = Document::new(
-        "Which networks train",
-        format!(
-            "{} networks of {} units on {} ({}), {} steps each.",
-            answer.cells.len(),
-            answer.sweep.width,
-            data.name,
-            data.source,
-            args.steps
+/// Every combination of the axes' values, the last axis fastest.
+fn points(args: &Propagate) -> anyhow::Result<Vec<Vec<(Parameter, String)>>> {
+    let mut points = vec![Vec::new()];
+    for (at, axis) in args.sweep.iter().enumerate() {
+        let name = axis.parameter;
+        ensure!(
+            args.sweep[..at].iter().all(|other| other.parameter != name),
+            "--sweep names {name} twice; put all its values into one axis"
+        );
+        let described = matches!(
+            name,
+            Parameter::Batch
+                | Parameter::Trials
+                | Parameter::Seed
+                | Parameter::Inputs
+                | Parameter::Precision
+        );
+        ensure!(
+            args.network.is_none() || described,
+            "--sweep {name} would change the network file; describe the network by flags instead"
+        );
+        ensure!(
+            points.len().saturating_mul(axis.values.len()) <= 1_000_000,
+            "the sweep has more than a million points"
+        );
+        points = points
+            .iter()
+            .flat_map(|point: &Vec<(Parameter, String)>| {
+                axis.values.iter().map(|value| {
+                    let mut point = point.clone();
+                    point.push((name, value.clone()));
+                    point
+                })
+            })
+            .collect();
+    }
+    Ok(points)
+}
+
+fn measure(
+    common: &Common,
+    args: &Propagate,
+    index: usize,
+    settings: &[(Parameter, String)],
+) -> anyhow::Result<Point> {
+    let (mut common, mut args) = (common.clone(), args.clone());
+    for (parameter, value) in settings {
+        parameter.apply(value, &mut common, &mut args)?;
+    }
+    let named = settings.iter().map(|(p, v)| format!("{p}={v}")).collect::<Vec<_>>().join(" ");
+    let answer = propagate::measure(&common, &args, &|| ())
+        .with_context(|| format!("point {index} ({named})"))?
+        .answer;
+    let (first, last) = answer
+        .layers
+        .first()
+        .zip(answer.layers.last())
+        .with_context(|| format!("point {index} has no layer"))?;
+    let mut trials: Vec<usize> = answer.breakdowns.iter().map(|b| b.trial).collect();
+    trials.dedup();
+    Ok(Point {
+        index,
+        settings: settings.iter().map(|(p, v)| (p.to_string(), Value::String(v.clone()))).collect(),
+        method: answer.method,
+        method_reason: answer.method_reason.clone(),
+        layers: answer.layers.len(),
+        forward: last.forward.clone(),
+        gradient: first.gradient.clone(),
+        weight_gradient: first.weight_gradient.clone(),
+        batch: last.batch.clone(),
+        disagreements: answer.disagreements(),
+        breakdowns: trials.len(),
+    })
+}
+
+fn description(common: &Common, args: &Propagate, points: usize) -> anyhow::Result<Value> {
+    let network = match &args.network {
+        None => Value::Null,
+        Some(path) => Value::String(
+            std::fs::read_to_string(path)
+                .with_context(|| format!("cannot read {}", path.display()))?,
         ),
-    );
-    let mut section = Section::new("map", "Depth and weight variance");
-    section.figure(figure(&answer));
-    section.table(table.clone());
-    document.sections.push(section);
-    document.reproducibility.push(("command".to_owned(), command(args, common.seed)));
-    document.write_bundle(&folder)?;
-    gainstage_report::write_json(&folder.join("results.json"), &answer)?;
-    let text = format!("{seconds:.1} s; report: {}\n", folder.join("index.html").display());
-    output::result(common, &answer, &[table], &text)?;
-    Ok(Exit::Clean)
-}
-
-fn trained(
-    sweep: &Sweep,
-    train: &Images,
-    test: &Images,
-    seed: u64,
-    bar: &indicatif::ProgressBar,
-) -> anyhow::Result<Vec<SweepCell>> {
-    Ok(sweep.run(train, test, seed, &|depth| bar.inc(depth as u64))?)
-}
-
-/// Plain gradient descent as in the paper, unless the rate says otherwise: its outcome shows how large
-/// gradients are, which Adam would hide.
-fn protocol(args: &Train) -> Protocol {
-    let batch = args.batch.map_or(64, std::num::NonZeroUsize::get);
-    Protocol {
-        epochs: usize::MAX,
-        batch,
-        optimizer: Optimizer::Momentum {
-            rate: args.rate.unwrap_or(0.01),
-            momentum: 0.9,
-            nesterov: false,
-        },
-        max_steps: Some(args.steps.get() as u64),
-        ..Protocol::notebook()
-    }
-}
-
-/// From a twentieth of the deepest, in equal steps.
-fn depths(args: &Train) -> Vec<usize> {
-    let (deepest, n) = (args.depth.get(), args.grid.get());
-    let mut depths: Vec<usize> = (1..=n).map(|i| (deepest * i / n).max(1)).collect();
-    depths.dedup();
-    depths
-}
-
-fn even(from: f64, to: f64, n: usize) -> Vec<f64> {
-    if n == 1 || from == to {
-        return vec![from];
-    }
-    (0..n).map(|i| from + (to - from) * i as f64 / (n - 1) as f64).collect()
-}
-
-fn depth_scales(sweep: &Sweep) -> anyhow::Result<Vec<(f64, f64)>> {
-    let [first, .., last] = sweep.weight_variances[..] else { return Ok(Vec::new()) };
-    let fine = even(first, last, 200);
-    fine.into_iter()
-        .map(|v| {
-            let limit =
-                MeanField::new(&sweep.activation, v, sweep.bias_variance)?.depth_limit(1.0)?;
-            Ok((v, limit.xi_c))
-        })
-        .collect()
-}
-
-fn figure(answer: &Answer) -> Figure {
-    let Sweep { depths, weight_variances, activation, bias_variance, .. } = &answer.sweep;
-    let map = Mark::HeatMap {
-        xs: weight_variances.clone(),
-        ys: depths.iter().map(|d| *d as f64).collect(),
-        values: answer.cells.iter().map(|c| c.accuracy).collect(),
-        map: ColourMap::Sequential,
     };
-    let deepest = depths.last().copied().unwrap_or(1) as f64;
-    // Beyond the map the curve is cut, in as many pieces as it enters the map.
-    let inside = |(v, scale): (f64, f64)| {
-        let depth = DEPTH_SCALES * scale;
-        (v, if depth <= deepest { depth } else { f64::NAN })
-    };
-    let curve: Vec<(f64, f64)> = answer.depth_scales.iter().copied().map(inside).collect();
-    let mut panel = Panel::new(
-        "test accuracy",
-        Axis::linear("weight variance σ_w²"),
-        Axis::linear("hidden layers"),
-    )
-    .mark(map);
-    for piece in curve.split(|(_, depth)| depth.is_nan()).filter(|p| p.len() > 1) {
-        panel = panel.mark(Mark::line("6 ξ_c", 1, piece.to_vec()));
+    let mut fixed = Map::new();
+    let mut set = |name: &str, value: Value| fixed.insert(name.to_owned(), value);
+    set("network", network);
+    set("init", args.init.to_string().into());
+    set("activation", args.activation.to_string().into());
+    set("bias", args.bias.to_string().into());
+    set("depth", args.depth.get().into());
+    set("width", args.width.get().into());
+    set("batch", args.batch.get().into());
+    set("trials", args.trials.get().into());
+    set("seed", common.seed.into());
+    set("method", serde_json::to_value(args.method)?);
+    set("precision", serde_json::to_value(args.precision)?);
+    set("inputs", args.inputs.clone().into());
+    set("moments", args.moments.into());
+    for axis in &args.sweep {
+        fixed.remove(&axis.parameter.to_string());
     }
-    Figure::new(
-        "trainability",
-        format!("{activation}, σ_b² = {bias_variance}"),
-        "Light cells train. The line is six times the theory's depth scale of correlations, to which Schoenholz et al. 2017 see networks \
-         train; it tends to infinity at the edge of chaos.",
-    )
-    .panel(panel)
+    let axes = args
+        .sweep
+        .iter()
+        .map(
+            |axis| serde_json::json!({ "name": axis.parameter.to_string(), "values": axis.values }),
+        )
+        .collect();
+    Ok(serde_json::to_value(Description { version: 1, axes, points, fixed })?)
 }
 
-fn table(answer: &Answer) -> Table {
-    let columns = ["depth", "weight variance", "test accuracy", "training loss", "diverged"];
-    let mut table = Table::new("cells", "Cell by cell", &columns);
-    for cell in &answer.cells {
-        table.push(vec![
-            Cell::count(cell.depth),
-            Cell::number(cell.weight_variance),
-            Cell::number(cell.accuracy),
-            Cell::number(cell.train_loss),
-            Cell::text(if cell.diverged { "yes" } else { "no" }),
-        ]);
+/// Takes a folder for a sweep, or finds that it holds this one already.
+fn claim(folder: &Path, description: &Value) -> anyhow::Result<()> {
+    let file = folder.join("sweep.json");
+    if file.exists() {
+        ensure!(
+            merge::read(&file)? == *description,
+            "{} holds another sweep; choose another --out, or remove the folder",
+            folder.display()
+        );
+        return Ok(());
     }
-    table
+    Ok(write_json(&file, description)?)
 }
 
-fn command(args: &Train, seed: u64) -> String {
-    let mut command = format!(
-        "`gainstage train --sweep --activation {} --bias-variance {} --width {} --depth {} --variance-from {} --variance-to {} --grid {} \
-         --steps {} --seed {seed} --data {}",
-        args.activation,
-        args.bias_variance,
-        args.width,
-        args.depth,
-        args.variance_from,
-        args.variance_to,
-        args.grid,
-        args.steps,
-        args.data
-    );
-    if let Some(batch) = args.batch {
-        command += &format!(" --batch {batch}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<String> {
+        text.parse::<Axis>().expect(text).values
     }
-    if let Some(rate) = args.rate {
-        command += &format!(" --rate {rate}");
+
+    #[test]
+    fn axes_are_lists_and_ranges() {
+        assert_eq!(values("depth=10..1000:log:3"), ["10", "100", "1000"]);
+        assert_eq!(
+            values("depth=10..1000:log"),
+            ["10", "18", "32", "56", "100", "178", "316", "562", "1000"]
+        );
+        assert_eq!(values("width=1..3:11"), ["1", "2", "3"]);
+        assert_eq!(values("weight-variance=1..2:linear:5"), ["1", "1.25", "1.5", "1.75", "2"]);
+        assert_eq!(
+            values("init=he-normal, variance_scaling(1.5, fan_in, normal)"),
+            ["he-normal", "variance_scaling(1.5, fan_in, normal)"]
+        );
     }
-    command + "`"
+
+    #[test]
+    fn what_is_no_axis_or_shard_is_refused() {
+        for text in
+            ["depth", "depth=", "colour=1,2", "depth=9..3", "depth=0..9:log", "depth=1..9:x"]
+        {
+            assert!(text.parse::<Axis>().is_err(), "{text}");
+        }
+        assert!("3/3".parse::<Shard>().is_ok());
+        for text in ["0/3", "4/3", "1", "a/b", "1/0"] {
+            assert!(text.parse::<Shard>().is_err(), "{text}");
+        }
+    }
 }

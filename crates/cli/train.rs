@@ -10,7 +10,7 @@ use gainstage_train::{
 use serde::{Deserialize, Serialize};
 
 use crate::args::{Common, Train};
-use crate::{Exit, output, progress, sweep};
+use crate::{Exit, output, progress, trainability};
 
 /// What stands beside the network in its file.
 #[derive(Default, Deserialize)]
@@ -62,7 +62,7 @@ impl Prepared {
 }
 
 pub(crate) fn run(common: &Common, args: &Train) -> anyhow::Result<Exit> {
-    let Some(path) = &args.network else { return sweep::run(common, args) };
+    let Some(path) = &args.network else { return trainability::run(common, args) };
     let (network, protocol) = read(path, args)?;
     let data = crate::data::load(common, &args.data)?;
     output::note(common, &format!("images: {} ({})", data.name, data.source));

@@ -41,6 +41,16 @@ pub enum SimulateError {
         /// What the sampler said.
         reason: String,
     },
+    /// Draws without matrices would not have the network's law.
+    #[error(
+        "matrix-free draws would not be exact: layer {layer}, {reason}; draw every weight (dense), or let the method be chosen (auto)"
+    )]
+    Inexact {
+        /// Index of the dense layer, from 1.
+        layer: usize,
+        /// What stands against it.
+        reason: String,
+    },
     /// A kind of layer that this crate does not know.
     #[error("the simulator does not know this layer: {0}")]
     UnknownLayer(String),

@@ -51,17 +51,39 @@ pub fn pull_back<T: Real>(phi: &Activation, z: &[T], gradient: &mut [T]) {
     }
 }
 
+/// Whether the derivative is exactly zero somewhere.
+pub(crate) fn can_die(phi: &Activation) -> bool {
+    phi.derivative(-10.0) == 0.0 || phi.derivative(10.0) == 0.0
+}
+
+/// Number of units whose derivative is exactly zero for every input of a chunk, `inputs x units`.
+#[inline(always)]
+pub(crate) fn dead_units<T: Real>(phi: &Activation, z: &[T], units: usize) -> usize {
+    if *phi == Activation::Relu {
+        let mut alive = [false; 64];
+        let mut dead = 0;
+        for start in (0..units).step_by(alive.len()) {
+            let count = alive.len().min(units - start);
+            let alive = &mut alive[..count];
+            alive.fill(false);
+            for row in z.chunks_exact(units) {
+                for (alive, &z) in alive.iter_mut().zip(&row[start..start + count]) {
+                    *alive |= z > T::ZERO;
+                }
+            }
+            dead += alive.iter().filter(|a| !**a).count();
+        }
+        return dead;
+    }
+    let flat = |v: f64| phi.derivative(v) == 0.0;
+    (0..units).filter(|&unit| z.chunks_exact(units).all(|row| flat(row[unit].to_f64()))).count()
+}
+
 /// Share of units whose derivative is exactly zero for every one of the `batch` inputs; `None` for
 /// an activation whose derivative never is.
 pub(crate) fn dead_share<T: Real>(phi: &Activation, z: &[T], batch: usize) -> Option<f64> {
-    let flat = |v: f64| phi.derivative(v) == 0.0;
-    if !(flat(-10.0) || flat(10.0)) {
-        return None;
-    }
     let units = z.len() / batch;
-    let dead =
-        (0..units).filter(|&unit| (0..batch).all(|b| flat(z[b * units + unit].to_f64()))).count();
-    Some(dead as f64 / units as f64)
+    can_die(phi).then(|| dead_units(phi, z, units) as f64 / units as f64)
 }
 
 /// Share of values of a bounded activation within 2.5% of the range of either end; `None` for an

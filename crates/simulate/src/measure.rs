@@ -1,11 +1,14 @@
+use std::marker::PhantomData;
+
 use gainstage_init::Key;
 use gainstage_spec::{Initializer, Network, WeightShape};
 use gainstage_stats::{Histogram, Moments};
 use rayon::prelude::*;
 
+use crate::method::{WeightLaw, laws};
 use crate::pass::{Compute, Observer, draw};
-use crate::trace::{Draw, LayerHistograms, LayerMeasured, Measured};
-use crate::{Precision, Setup, SimulateError};
+use crate::trace::{Draw, Energy, LayerHistograms, LayerMeasured, Measured};
+use crate::{Method, Precision, Real, Setup, SimulateError, exact};
 
 /// Passes inputs forward and error signals backward through `setup.trials` independent draws of the
 /// network's weights.
@@ -31,29 +34,94 @@ pub fn measure_with_progress(
     progress: &(dyn Fn() + Sync),
 ) -> Result<Measured, SimulateError> {
     setup.check(network)?;
-    match setup.precision {
-        Precision::F64 => run::<f64>(network, setup, progress),
-        Precision::F32 | Precision::Bf16 | Precision::F16 => run::<f32>(network, setup, progress),
+    let shapes = &network.shapes()?;
+    match (setup.method, setup.precision) {
+        (Method::MatrixFree, precision) => {
+            let laws = laws(network, shapes, precision)?;
+            run(&ExactDrawing { network, shapes, laws, setup }, shapes, setup, progress)
+        }
+        (Method::Dense, Precision::F64) => {
+            let drawing = DenseDrawing::<f64> { network, shapes, setup, value: PhantomData };
+            run(&drawing, shapes, setup, progress)
+        }
+        (Method::Dense, Precision::F32 | Precision::Bf16 | Precision::F16) => {
+            let drawing = DenseDrawing::<f32> { network, shapes, setup, value: PhantomData };
+            run(&drawing, shapes, setup, progress)
+        }
     }
 }
 
-fn run<T: Compute>(
-    network: &Network,
+/// One method's way of drawing a trial; threads keep their memory in `Self::Scratch`.
+trait Drawing: Sync {
+    type Value: Real;
+    type Scratch: Default + Send;
+
+    fn draw(
+        &self,
+        trial: u32,
+        scratch: &mut Self::Scratch,
+        observer: &mut impl Observer<Self::Value>,
+    ) -> Result<Draw, SimulateError>;
+}
+
+struct DenseDrawing<'a, T> {
+    network: &'a Network,
+    shapes: &'a [WeightShape],
+    setup: &'a Setup,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: Compute> Drawing for DenseDrawing<'_, T> {
+    type Value = T;
+    type Scratch = ();
+
+    fn draw(
+        &self,
+        trial: u32,
+        (): &mut (),
+        observer: &mut impl Observer<T>,
+    ) -> Result<Draw, SimulateError> {
+        draw::<T>(self.network, self.shapes, self.setup, trial, observer)
+    }
+}
+
+struct ExactDrawing<'a> {
+    network: &'a Network,
+    shapes: &'a [WeightShape],
+    laws: Vec<WeightLaw>,
+    setup: &'a Setup,
+}
+
+impl Drawing for ExactDrawing<'_> {
+    type Value = f64;
+    type Scratch = exact::Arena;
+
+    fn draw(
+        &self,
+        trial: u32,
+        arena: &mut exact::Arena,
+        observer: &mut impl Observer<f64>,
+    ) -> Result<Draw, SimulateError> {
+        let Self { network, shapes, laws, setup } = self;
+        exact::draw(network, shapes, laws, setup, trial, arena, observer)
+    }
+}
+
+fn run<D: Drawing>(
+    drawing: &D,
+    shapes: &[WeightShape],
     setup: &Setup,
     progress: &(dyn Fn() + Sync),
 ) -> Result<Measured, SimulateError> {
-    let shapes = network.shapes()?;
     let ranges =
-        if setup.histogram_bins > 0 { Some(ranges::<T>(network, &shapes, setup)?) } else { None };
+        if setup.histogram_bins > 0 { Some(ranges(drawing, setup.histogram_bins)?) } else { None };
     let draws: Vec<(Draw, Option<Vec<LayerHistograms>>)> = (0..setup.trials as u32)
         .into_par_iter()
-        .map(|trial| {
+        .map_init(D::Scratch::default, |scratch, trial| {
             let mut histograms = ranges.clone();
             let draw = match &mut histograms {
-                Some(histograms) => {
-                    draw::<T>(network, &shapes, setup, trial, &mut Fill(histograms))?
-                }
-                None => draw::<T>(network, &shapes, setup, trial, &mut ())?,
+                Some(histograms) => drawing.draw(trial, scratch, &mut Fill(histograms))?,
+                None => drawing.draw(trial, scratch, &mut ())?,
             };
             progress();
             Ok((draw, histograms))
@@ -95,25 +163,21 @@ fn run<T: Compute>(
 }
 
 /// Empty histograms for every layer: four root mean squares of the first draw to either side.
-fn ranges<T: Compute>(
-    network: &Network,
-    shapes: &[WeightShape],
-    setup: &Setup,
-) -> Result<Vec<LayerHistograms>, SimulateError> {
-    let first = draw::<T>(network, shapes, setup, 0, &mut ())?;
-    let histogram = |moments: &Moments| -> Result<Histogram, SimulateError> {
-        let rms = moments.second_moment().sqrt();
+fn ranges<D: Drawing>(drawing: &D, bins: usize) -> Result<Vec<LayerHistograms>, SimulateError> {
+    let first = drawing.draw(0, &mut D::Scratch::default(), &mut ())?;
+    let histogram = |energy: Energy| -> Result<Histogram, SimulateError> {
+        let rms = energy.mean.sqrt();
         let half = if rms.is_finite() && rms > 0.0 { 4.0 * rms } else { 1.0 };
-        Ok(Histogram::uniform(-half, half, setup.histogram_bins)?)
+        Ok(Histogram::uniform(-half, half, bins)?)
     };
     first
         .layers
         .iter()
         .map(|layer| {
             Ok(LayerHistograms {
-                pre_activation: histogram(&layer.pre_activation_moments)?,
-                activation: histogram(&layer.activation_moments)?,
-                error_signal: histogram(&layer.error_signal_moments)?,
+                pre_activation: histogram(layer.forward)?,
+                activation: histogram(layer.activation)?,
+                error_signal: histogram(layer.gradient)?,
             })
         })
         .collect()
@@ -121,7 +185,7 @@ fn ranges<T: Compute>(
 
 struct Fill<'a>(&'a mut [LayerHistograms]);
 
-impl<T: Compute> Observer<T> for Fill<'_> {
+impl<T: Real> Observer<T> for Fill<'_> {
     fn forward(&mut self, layer: usize, z: &[T], h: &[T]) {
         z.iter().for_each(|v| self.0[layer].pre_activation.push(v.to_f64()));
         h.iter().for_each(|v| self.0[layer].activation.push(v.to_f64()));

@@ -1,12 +1,13 @@
 //! One weight draw: forward, backward, and what is noted on the way.
 
 use gainstage_init::{Key, Purpose};
-use gainstage_spec::{Dense, Initializer, Inputs, Layer, Network, WeightShape};
+use gainstage_spec::{Dense, Initializer, Layer, Network, WeightShape};
 use gainstage_stats::Moments;
 
+use crate::inputs::{self, dot, sum_of_squares};
 use crate::kernel::{self, NormAxis};
-use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw};
-use crate::{InputSource, Matrix, Real, Setup, SimulateError, product};
+use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw, effective_rank};
+use crate::{Matrix, Real, Setup, SimulateError, product};
 
 /// What f32 and f64 do differently.
 pub(crate) trait Compute: Real {
@@ -44,11 +45,19 @@ struct Pass<'a, T> {
 
 /// What the backward pass needs of a layer.
 enum Saved<'a, T> {
-    Dense { index: usize, dense: &'a Dense, z: Vec<T>, incoming: Vec<f64>, weights: Option<Vec<T>> },
+    Dense { index: usize, dense: &'a Dense, z: Vec<T>, incoming: Incoming, weights: Option<Vec<T>> },
     Activation { layer: &'a Layer, z: Vec<T> },
     Dropout { factors: Vec<T> },
     Norm { axis: NormAxis, normalized: Vec<T>, factors: Vec<f64>, width: usize },
     Residual { scale: f64, branch: Vec<Saved<'a, T>> },
+}
+
+/// What is noted of a dense layer's input.
+struct Incoming {
+    /// Each input's mean square.
+    squares: Vec<f64>,
+    /// H'H, where Grams are asked for.
+    gram: Option<Vec<f64>>,
 }
 
 /// Called with the layer's index, z, phi(z) and, on the way back, delta.
@@ -83,11 +92,11 @@ pub(crate) fn draw<T: Compute>(
         next_dropout: 0,
         scratch: Vec::new(),
     };
-    let mut h = pass.inputs(network.input)?;
+    let mut h = inputs::rows(setup, trial, network.input)?;
     setup.precision.round(&mut h);
     let (output, saved) = pass.forward(&network.layers, h, network.input, observer)?;
     let width = output.len() / pass.batch;
-    let error = sphere_rows(pass.key(Purpose::ErrorSignal, 0), pass.batch, width)?;
+    let error = inputs::error_signals(setup, trial, width)?;
     let gradient = pass.backward(saved, error, observer)?;
     let input_gradient = Energy::of(&mean_squares(&gradient, pass.batch));
     // Every dense layer is visited once in each direction.
@@ -98,20 +107,6 @@ pub(crate) fn draw<T: Compute>(
 impl<T: Compute> Pass<'_, T> {
     fn key(&self, purpose: Purpose, layer: u32) -> Key {
         Key::new(self.setup.seed, purpose, self.trial, layer)
-    }
-
-    fn inputs(&self, width: usize) -> Result<Vec<T>, SimulateError> {
-        let key = self.key(Purpose::Inputs, 0);
-        match &self.setup.inputs {
-            InputSource::Given(values) => {
-                Ok(values.iter().map(|&v| T::from_f64(f64::from(v))).collect())
-            }
-            InputSource::Random(Inputs::Gaussian) => gaussian_rows(key, self.batch, width),
-            InputSource::Random(Inputs::Sphere) => sphere_rows(key, self.batch, width),
-            InputSource::Random(Inputs::CorrelatedPairs { correlation }) => {
-                correlated_rows(key, self.batch, width, *correlation)
-            }
-        }
     }
 
     fn weights(&self, index: usize, dense: &Dense, out: &mut Vec<T>) -> Result<(), SimulateError> {
@@ -145,7 +140,9 @@ impl<T: Compute> Pass<'_, T> {
                     Saved::Activation { layer, z }
                 }
                 Layer::Dropout { keep } => {
-                    let factors = self.dropout_factors(*keep, h.len())?;
+                    let key = self.key(Purpose::Dropout, self.next_dropout);
+                    self.next_dropout += 1;
+                    let factors = inputs::dropout_factors(key, *keep, h.len())?;
                     h.iter_mut().zip(&factors).for_each(|(h, &f)| *h = h.times(f));
                     Saved::Dropout { factors }
                 }
@@ -176,7 +173,10 @@ impl<T: Compute> Pass<'_, T> {
         let index = self.next_dense;
         self.next_dense += 1;
         let shape = &self.shapes[index];
-        let incoming = mean_squares(h, self.batch);
+        let incoming = Incoming {
+            squares: mean_squares(h, self.batch),
+            gram: self.setup.grams.then(|| gram(h, self.batch)),
+        };
 
         let mut weights = std::mem::take(&mut self.scratch);
         self.weights(index, dense, &mut weights)?;
@@ -208,20 +208,23 @@ impl<T: Compute> Pass<'_, T> {
         self.setup.precision.round(h);
 
         let squares = mean_squares(&z, self.batch);
-        let alive_before = weights_alive && incoming.iter().any(|&s| s > 0.0);
+        let alive_before = weights_alive && incoming.squares.iter().any(|&s| s > 0.0);
         self.note_breakdown(index, false, &z, alive_before);
         // What underflow has left over may all be cut off by the activation; a layer that dies with no
         // zero among its pre-activations is merely dead.
         if z.contains(&T::ZERO) {
             self.note_breakdown(index, false, h, alive_before);
         }
+        let gather = self.setup.moments;
         self.traces[index] = Some(LayerDraw {
             forward: Energy::of(&squares),
             activation: Energy::of(&mean_squares(h, self.batch)),
             gradient: Energy::default(),
             weight_gradient: Energy::default(),
-            pre_activation_moments: T::moments(&z),
-            activation_moments: T::moments(h),
+            batch_weight_gradient: None,
+            effective_rank: incoming.gram.as_ref().and_then(|k| effective_rank(k, self.batch)),
+            pre_activation_moments: if gather { T::moments(&z) } else { Moments::default() },
+            activation_moments: if gather { T::moments(h) } else { Moments::default() },
             error_signal_moments: Moments::default(),
             cosine: pair_cosine(&z, dense.width, &squares),
             dead: kernel::dead_share(&dense.activation, &z, self.batch),
@@ -278,18 +281,25 @@ impl<T: Compute> Pass<'_, T> {
         &mut self,
         index: usize,
         dense: &Dense,
-        incoming: &[f64],
+        incoming: &Incoming,
         weights: Option<Vec<T>>,
         gradient: &mut Vec<T>,
         observer: &mut impl Observer<T>,
     ) -> Result<(), SimulateError> {
         let inputs = self.shapes[index].inputs();
         let squares = mean_squares(gradient, self.batch);
-        let by_weight: Vec<f64> = squares.iter().zip(incoming).map(|(d, h)| d * h).collect();
+        let by_weight: Vec<f64> =
+            squares.iter().zip(&incoming.squares).map(|(d, h)| d * h).collect();
         if let Some(trace) = &mut self.traces[index] {
             trace.gradient = Energy::of(&squares);
             trace.weight_gradient = Energy::of(&by_weight);
-            trace.error_signal_moments = T::moments(gradient);
+            trace.batch_weight_gradient = incoming.gram.as_ref().map(|k| {
+                let whole: f64 = gram(gradient, self.batch).iter().zip(k).map(|(d, h)| d * h).sum();
+                whole / (inputs as f64 * dense.width as f64)
+            });
+            if self.setup.moments {
+                trace.error_signal_moments = T::moments(gradient);
+            }
         }
         observer.backward(index, gradient);
 
@@ -330,17 +340,6 @@ impl<T: Compute> Pass<'_, T> {
         };
         *slot = Some(Breakdown { kind, layer: index.wrapping_add(1), backward });
     }
-
-    fn dropout_factors(&mut self, keep: f64, len: usize) -> Result<Vec<T>, SimulateError> {
-        let key = self.key(Purpose::Dropout, self.next_dropout);
-        self.next_dropout += 1;
-        let mut uniform = vec![0.0f64; len];
-        fill_plain(&Initializer::Uniform { low: 0.0, high: 1.0 }, key, &mut uniform)?;
-        Ok(uniform
-            .iter()
-            .map(|&u| if u < keep { T::from_f64(1.0 / keep) } else { T::ZERO })
-            .collect())
-    }
 }
 
 fn normalize<'n, T: Compute>(
@@ -359,20 +358,12 @@ fn mean_squares<T: Real>(values: &[T], batch: usize) -> Vec<f64> {
     values.chunks_exact(width).map(|row| sum_of_squares(row) / width as f64).collect()
 }
 
-/// Eight running sums, so that the order is fixed and the loop vectorises.
-fn sum_of_squares<T: Real>(row: &[T]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let (blocks, rest) = row.as_chunks::<8>();
-    for block in blocks {
-        for (sum, v) in sums.iter_mut().zip(block) {
-            *sum += v.to_f64() * v.to_f64();
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|v| v.to_f64().powi(2)).sum::<f64>()
-}
-
-fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum()
+/// Products of the rows with each other, `batch x batch`.
+fn gram<T: Real>(values: &[T], batch: usize) -> Vec<f64> {
+    let rows = Matrix::new(values, batch, values.len() / batch);
+    let mut out = vec![T::ZERO; batch * batch];
+    product(&mut out, rows, rows.transposed());
+    out.into_iter().map(Real::to_f64).collect()
 }
 
 /// Mean over consecutive pairs of rows of their cosine; pairs with a zero row are left out.
@@ -385,52 +376,4 @@ fn pair_cosine<T: Real>(z: &[T], width: usize, squares: &[f64]) -> Option<f64> {
         .map(|(pair, s)| dot(pair[0], pair[1]) / (width as f64 * (s[0] * s[1]).sqrt()))
         .collect();
     (!cosines.is_empty()).then(|| cosines.iter().sum::<f64>() / cosines.len() as f64)
-}
-
-fn fill_plain<T: Compute>(
-    initializer: &Initializer,
-    key: Key,
-    out: &mut [T],
-) -> Result<(), SimulateError> {
-    let shape = WeightShape::dense(1, out.len())?;
-    T::fill(initializer, &shape, key, out)
-        .map_err(|reason| SimulateError::Weights { layer: 0, reason })
-}
-
-fn gaussian_rows<T: Compute>(key: Key, rows: usize, width: usize) -> Result<Vec<T>, SimulateError> {
-    let mut values = vec![T::ZERO; rows * width];
-    fill_plain(&Initializer::normal(1.0), key, &mut values)?;
-    Ok(values)
-}
-
-/// Rows of mean square exactly 1 (up to rounding) in uniform directions.
-fn sphere_rows<T: Compute>(key: Key, rows: usize, width: usize) -> Result<Vec<T>, SimulateError> {
-    let mut values = gaussian_rows::<T>(key, rows, width)?;
-    for row in values.chunks_exact_mut(width) {
-        let factor = (width as f64 / sum_of_squares(row)).sqrt();
-        row.iter_mut().for_each(|v| *v = T::from_f64(v.to_f64() * factor));
-    }
-    Ok(values)
-}
-
-/// Pairs u, c u + sqrt(1 - c^2) v with v the part of a second direction orthogonal to u.
-fn correlated_rows<T: Compute>(
-    key: Key,
-    rows: usize,
-    width: usize,
-    c: f64,
-) -> Result<Vec<T>, SimulateError> {
-    let mut values = sphere_rows::<T>(key, rows, width)?;
-    for pair in values.chunks_exact_mut(2 * width) {
-        let (u, v) = pair.split_at_mut(width);
-        let along = dot(u, v) / width as f64;
-        let mut across: Vec<f64> =
-            u.iter().zip(v.iter()).map(|(u, v)| v.to_f64() - along * u.to_f64()).collect();
-        let factor = (width as f64 / across.iter().map(|a| a * a).sum::<f64>()).sqrt();
-        across.iter_mut().for_each(|a| *a *= factor * (1.0 - c * c).sqrt());
-        for ((v, u), a) in v.iter_mut().zip(u.iter()).zip(&across) {
-            *v = T::from_f64(c * u.to_f64() + a);
-        }
-    }
-    Ok(values)
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use gainstage_spec::{Inputs, Network};
 
-use crate::{Precision, SimulateError};
+use crate::{Method, Precision, SimulateError};
 
 /// How a network is measured.
 ///
@@ -31,12 +31,19 @@ pub struct Setup {
     pub inputs: InputSource,
     /// The format signals and weights are stored in.
     pub precision: Precision,
+    /// How the draws are made.
+    pub method: Method,
+    /// Whether moments to the fourth and extremes are gathered beside second moments.
+    pub moments: bool,
+    /// Whether the dense method forms the Grams of every layer's batch, for the whole batch's weight
+    /// gradient and the effective rank. The matrix-free method has them anyway.
+    pub grams: bool,
     /// Number of cells of the histograms of layer signals; 0 for none.
     pub histogram_bins: usize,
 }
 
 impl Default for Setup {
-    /// 100 draws, 16 inputs on the sphere, f32, no histograms, seed 0.
+    /// 100 dense draws, 16 inputs on the sphere, f32, moments, no Grams, no histograms, seed 0.
     fn default() -> Self {
         Self {
             seed: 0,
@@ -44,6 +51,9 @@ impl Default for Setup {
             batch: 16,
             inputs: InputSource::Random(Inputs::Sphere),
             precision: Precision::F32,
+            method: Method::Dense,
+            moments: true,
+            grams: false,
             histogram_bins: 0,
         }
     }

@@ -38,7 +38,13 @@ pub struct LayerDraw {
     /// Mean square of the entries of one input's weight gradient, delta h^T:
     /// |delta|^2 |h|^2 / (fan_in fan_out).
     pub weight_gradient: Energy,
-    /// Moments of z over units and inputs.
+    /// Mean square of the entries of the whole batch's weight gradient, the sum over inputs of
+    /// delta h^T; `None` where the setup does not ask for Grams.
+    pub batch_weight_gradient: Option<f64>,
+    /// Effective rank of the incoming batch, (sum of eigenvalues)^2 / sum of squared eigenvalues of
+    /// its Gram: 1 for parallel inputs, at most the batch. `None` without a signal or Grams.
+    pub effective_rank: Option<f64>,
+    /// Moments of z over units and inputs; empty, as the next two, where the setup asks for none.
     pub pre_activation_moments: Moments,
     /// Moments of phi(z) over units and inputs.
     pub activation_moments: Moments,
@@ -50,6 +56,13 @@ pub struct LayerDraw {
     pub dead: Option<f64>,
     /// Share of values within 2.5% of the range of either end; `None` for an unbounded activation.
     pub saturated: Option<f64>,
+}
+
+/// The participation ratio of a Gram's eigenvalues, (tr K)^2 / tr K^2.
+pub(crate) fn effective_rank(gram: &[f64], batch: usize) -> Option<f64> {
+    let trace: f64 = (0..batch).map(|j| gram[j * (batch + 1)]).sum();
+    let squares: f64 = gram.iter().map(|k| (k / trace).powi(2)).sum();
+    (trace > 0.0 && squares.is_finite()).then(|| 1.0 / squares)
 }
 
 /// A number format gave way.

@@ -1,0 +1,204 @@
+use gainstage_report::{Axis, Cell, ColourMap, Document, Figure, Mark, Panel, Section, Table};
+use gainstage_theory::MeanField;
+use gainstage_train::{Images, Optimizer, Protocol, Sweep, SweepCell};
+use serde::Serialize;
+
+use crate::args::{Common, Train};
+use crate::train::Prepared;
+use crate::{Exit, output, progress};
+
+/// Networks train down to about so many depth scales (Schoenholz et al. 2017, section 5).
+const DEPTH_SCALES: f64 = 6.0;
+
+/// Test images that decide on a cell: a standard error of at most 0.011.
+const TEST_IMAGES: usize = 2000;
+
+#[derive(Serialize)]
+struct Answer {
+    sweep: Sweep,
+    seed: u64,
+    cells: Vec<SweepCell>,
+    /// (sigma_w^2, xi_c)
+    depth_scales: Vec<(f64, f64)>,
+    seconds: f64,
+}
+
+pub(crate) fn run(common: &Common, args: &Train) -> anyhow::Result<Exit> {
+    anyhow::ensure!(
+        args.variance_from > 0.0 && args.variance_from <= args.variance_to,
+        "weight variances from {} to {}: the first must be above 0 and not above the second",
+        args.variance_from,
+        args.variance_to
+    );
+    let sweep = Sweep {
+        activation: args.activation.clone(),
+        width: args.width.get(),
+        depths: depths(args),
+        weight_variances: even(args.variance_from, args.variance_to, args.grid.get()),
+        bias_variance: args.bias_variance,
+        protocol: protocol(args),
+    };
+    let depth_scales = depth_scales(&sweep)?;
+    let mut data = crate::data::load(common, &args.data)?;
+    output::note(common, &format!("images: {} ({})", data.name, data.source));
+    data.test = data.test.slice(0..data.test.len().min(TEST_IMAGES));
+    let Prepared { train, test, .. } = Prepared::new(&data)?;
+
+    let cells = sweep.depths.len() * sweep.weight_variances.len();
+    let layers = sweep.depths.iter().sum::<usize>() * sweep.weight_variances.len();
+    let bar = progress::bar(common, layers as u64, &format!("layers of {cells} networks"));
+    let started = std::time::Instant::now();
+    let cells = trained(&sweep, &train, &test, common.seed, &bar)?;
+    bar.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+
+    let answer = Answer { sweep, seed: common.seed, cells, depth_scales, seconds };
+    let folder = common.out.join("train-sweep");
+    let table = table(&answer);
+    let mut document = Document::new(
+        "Which networks train",
+        format!(
+            "{} networks of {} units on {} ({}), {} steps each.",
+            answer.cells.len(),
+            answer.sweep.width,
+            data.name,
+            data.source,
+            args.steps
+        ),
+    );
+    let mut section = Section::new("map", "Depth and weight variance");
+    section.figure(figure(&answer));
+    section.table(table.clone());
+    document.sections.push(section);
+    document.reproducibility.push(("command".to_owned(), command(args, common.seed)));
+    document.write_bundle(&folder)?;
+    gainstage_report::write_json(&folder.join("results.json"), &answer)?;
+    let text = format!("{seconds:.1} s; report: {}\n", folder.join("index.html").display());
+    output::result(common, &answer, &[table], &text)?;
+    Ok(Exit::Clean)
+}
+
+fn trained(
+    sweep: &Sweep,
+    train: &Images,
+    test: &Images,
+    seed: u64,
+    bar: &indicatif::ProgressBar,
+) -> anyhow::Result<Vec<SweepCell>> {
+    Ok(sweep.run(train, test, seed, &|depth| bar.inc(depth as u64))?)
+}
+
+/// Plain gradient descent as in the paper, unless the rate says otherwise: its outcome shows how large
+/// gradients are, which Adam would hide.
+fn protocol(args: &Train) -> Protocol {
+    let batch = args.batch.map_or(64, std::num::NonZeroUsize::get);
+    Protocol {
+        epochs: usize::MAX,
+        batch,
+        optimizer: Optimizer::Momentum {
+            rate: args.rate.unwrap_or(0.01),
+            momentum: 0.9,
+            nesterov: false,
+        },
+        max_steps: Some(args.steps.get() as u64),
+        ..Protocol::notebook()
+    }
+}
+
+/// From a twentieth of the deepest, in equal steps.
+fn depths(args: &Train) -> Vec<usize> {
+    let (deepest, n) = (args.depth.get(), args.grid.get());
+    let mut depths: Vec<usize> = (1..=n).map(|i| (deepest * i / n).max(1)).collect();
+    depths.dedup();
+    depths
+}
+
+fn even(from: f64, to: f64, n: usize) -> Vec<f64> {
+    if n == 1 || from == to {
+        return vec![from];
+    }
+    (0..n).map(|i| from + (to - from) * i as f64 / (n - 1) as f64).collect()
+}
+
+fn depth_scales(sweep: &Sweep) -> anyhow::Result<Vec<(f64, f64)>> {
+    let [first, .., last] = sweep.weight_variances[..] else { return Ok(Vec::new()) };
+    let fine = even(first, last, 200);
+    fine.into_iter()
+        .map(|v| {
+            let limit =
+                MeanField::new(&sweep.activation, v, sweep.bias_variance)?.depth_limit(1.0)?;
+            Ok((v, limit.xi_c))
+        })
+        .collect()
+}
+
+fn figure(answer: &Answer) -> Figure {
+    let Sweep { depths, weight_variances, activation, bias_variance, .. } = &answer.sweep;
+    let map = Mark::HeatMap {
+        xs: weight_variances.clone(),
+        ys: depths.iter().map(|d| *d as f64).collect(),
+        values: answer.cells.iter().map(|c| c.accuracy).collect(),
+        map: ColourMap::Sequential,
+    };
+    let deepest = depths.last().copied().unwrap_or(1) as f64;
+    // Beyond the map the curve is cut, in as many pieces as it enters the map.
+    let inside = |(v, scale): (f64, f64)| {
+        let depth = DEPTH_SCALES * scale;
+        (v, if depth <= deepest { depth } else { f64::NAN })
+    };
+    let curve: Vec<(f64, f64)> = answer.depth_scales.iter().copied().map(inside).collect();
+    let mut panel = Panel::new(
+        "test accuracy",
+        Axis::linear("weight variance σ_w²"),
+        Axis::linear("hidden layers"),
+    )
+    .mark(map);
+    for piece in curve.split(|(_, depth)| depth.is_nan()).filter(|p| p.len() > 1) {
+        panel = panel.mark(Mark::line("6 ξ_c", 1, piece.to_vec()));
+    }
+    Figure::new(
+        "trainability",
+        format!("{activation}, σ_b² = {bias_variance}"),
+        "Light cells train. The line is six times the theory's depth scale of correlations, to which Schoenholz et al. 2017 see networks \
+         train; it tends to infinity at the edge of chaos.",
+    )
+    .panel(panel)
+}
+
+fn table(answer: &Answer) -> Table {
+    let columns = ["depth", "weight variance", "test accuracy", "training loss", "diverged"];
+    let mut table = Table::new("cells", "Cell by cell", &columns);
+    for cell in &answer.cells {
+        table.push(vec![
+            Cell::count(cell.depth),
+            Cell::number(cell.weight_variance),
+            Cell::number(cell.accuracy),
+            Cell::number(cell.train_loss),
+            Cell::text(if cell.diverged { "yes" } else { "no" }),
+        ]);
+    }
+    table
+}
+
+fn command(args: &Train, seed: u64) -> String {
+    let mut command = format!(
+        "`gainstage train --sweep --activation {} --bias-variance {} --width {} --depth {} --variance-from {} --variance-to {} --grid {} \
+         --steps {} --seed {seed} --data {}",
+        args.activation,
+        args.bias_variance,
+        args.width,
+        args.depth,
+        args.variance_from,
+        args.variance_to,
+        args.grid,
+        args.steps,
+        args.data
+    );
+    if let Some(batch) = args.batch {
+        command += &format!(" --batch {batch}");
+    }
+    if let Some(rate) = args.rate {
+        command += &format!(" --rate {rate}");
+    }
+    command + "`"
+}

@@ -1,0 +1,615 @@
+//! One draw of a network without its weights.
+//!
+//! Between weight layers everything happens as in the dense pass; a weight layer itself is
+//! [`layer::Sampled`]. Pre-activations are drawn again on the way back instead of kept, so that a chain
+//! of dense layers needs memory for one layer's signals and B^2 numbers of every other.
+
+#[cfg(test)]
+mod agreement;
+mod factor;
+mod lanes;
+mod layer;
+mod signal;
+#[cfg(test)]
+mod tests;
+mod vector;
+
+use gainstage_init::{Key, Purpose, fill_bias, fill_bias_f64};
+use gainstage_spec::{Activation, Dense, Initializer, Layer, Network, WeightShape};
+use gainstage_stats::Moments;
+
+use crate::inputs;
+use crate::kernel::{self, NormAxis};
+use crate::method::{WeightLaw, follows_dense};
+use crate::pass::Observer;
+use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw};
+use crate::{Precision, Setup, SimulateError};
+pub(crate) use layer::Arena;
+use layer::{Enter, Entered, Forward, Gram, Leave, Place, Sampled, Source, Watch};
+use signal::Layout;
+use vector::{Vector, dispatch};
+
+/// A draw in progress.
+struct Pass<'a> {
+    setup: &'a Setup,
+    trial: u32,
+    layout: Layout,
+    shapes: &'a [WeightShape],
+    laws: &'a [WeightLaw],
+    arena: &'a mut Arena,
+    traces: Vec<Option<LayerDraw>>,
+    breakdowns: [Option<Breakdown>; 2],
+    next_dense: usize,
+    /// Where the next layer's normals stay.
+    next_normals: Option<usize>,
+    next_dropout: u32,
+}
+
+/// A signal: its values unless a dense layer follows straight on the one it comes from, and its Gram
+/// where that is known already.
+#[derive(Clone)]
+struct Signal {
+    values: Vec<f64>,
+    gram: Option<Vec<f64>>,
+    width: usize,
+}
+
+/// What the backward pass needs of a layer.
+enum Saved<'n> {
+    Dense {
+        dense: &'n Dense,
+        sampled: Box<Sampled>,
+        /// None if it is the activation of the dense layer before.
+        input: Option<Vec<f64>>,
+    },
+    Activation {
+        function: &'n Activation,
+        z: Vec<f64>,
+    },
+    Dropout {
+        factors: Vec<f64>,
+    },
+    Norm {
+        axis: NormAxis,
+        normalized: Vec<f64>,
+        factors: Vec<f64>,
+        width: usize,
+    },
+    Residual {
+        scale: f64,
+        branch: Vec<Saved<'n>>,
+    },
+}
+
+/// The gradient on its way back.
+enum Flow {
+    /// With respect to the output of what comes next.
+    Values(Vec<f64>),
+    /// Already at the pre-activation of the dense layer that comes next.
+    Entered(Entered),
+}
+
+/// Draws one trial forward and backward and notes every layer, as the dense pass does.
+pub(crate) fn draw(
+    network: &Network,
+    shapes: &[WeightShape],
+    laws: &[WeightLaw],
+    setup: &Setup,
+    trial: u32,
+    arena: &mut Arena,
+    observer: &mut dyn Observer<f64>,
+) -> Result<Draw, SimulateError> {
+    let layout = Layout::new(setup.batch);
+    let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
+    let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(setup.batch)).sum();
+    let keeps = total <= arena.most_kept;
+    let widest = widest.max(layout.chunk()) * setup.batch;
+    arena.reserve(widest, if keeps { total } else { 0 });
+    let mut pass = Pass {
+        setup,
+        trial,
+        layout,
+        shapes,
+        laws,
+        arena,
+        traces: vec![None; shapes.len()],
+        breakdowns: [None; 2],
+        next_dense: 0,
+        next_normals: keeps.then_some(0),
+        next_dropout: 0,
+    };
+    // In f32 the inputs and error signals are those of the dense pass.
+    let wide = f64::from;
+    let values = match setup.precision {
+        Precision::F64 => layout.of_rows(&inputs::rows::<f64>(setup, trial, network.input)?, |v| v),
+        _ => layout.of_rows(&inputs::rows::<f32>(setup, trial, network.input)?, wide),
+    };
+    let signal = Signal { values, gram: None, width: network.input };
+    let (output, saved) = pass.forward(&network.layers, signal, observer)?;
+    let error = match setup.precision {
+        Precision::F64 => {
+            layout.of_rows(&inputs::error_signals::<f64>(setup, trial, output.width)?, |v| v)
+        }
+        _ => layout.of_rows(&inputs::error_signals::<f32>(setup, trial, output.width)?, wide),
+    };
+    let gradient = pass.backward(saved, error, observer)?;
+    let gram = dispatch(Gram { layout, values: &gradient });
+    let input_gradient = Energy::of(&diagonal(&gram, setup.batch, network.input));
+    // Every dense layer is visited once in each direction.
+    let layers = pass.traces.into_iter().flatten().collect();
+    Ok(Draw { layers, breakdowns: pass.breakdowns.into_iter().flatten().collect(), input_gradient })
+}
+
+impl Pass<'_> {
+    fn forward<'n>(
+        &mut self,
+        layers: &'n [Layer],
+        mut signal: Signal,
+        observer: &mut dyn Observer<f64>,
+    ) -> Result<(Signal, Vec<Saved<'n>>), SimulateError> {
+        let mut saved = Vec::with_capacity(layers.len());
+        for (at, layer) in layers.iter().enumerate() {
+            let save = match layer {
+                Layer::Dense(dense) => {
+                    let straight_from = follows_dense(layers, at);
+                    let straight_to = matches!(layers.get(at + 1), Some(Layer::Dense(_)));
+                    let (next, sampled) =
+                        self.dense_forward(dense, &mut signal, !straight_to, observer)?;
+                    let input = (!straight_from).then(|| std::mem::take(&mut signal.values));
+                    signal = next;
+                    saved.push(Saved::Dense { dense, sampled, input });
+                    continue;
+                }
+                Layer::Activation { function } => {
+                    let z = signal.values.clone();
+                    signal::activate(function, &z, &mut signal.values);
+                    Saved::Activation { function, z }
+                }
+                Layer::Dropout { keep } => {
+                    let key =
+                        Key::new(self.setup.seed, Purpose::Dropout, self.trial, self.next_dropout);
+                    self.next_dropout += 1;
+                    let rows = inputs::dropout_factors(key, *keep, signal.values.len())?;
+                    let factors = self.layout.of_rows(&rows, |v: f64| v);
+                    signal.values.iter_mut().zip(&factors).for_each(|(h, f)| *h *= f);
+                    Saved::Dropout { factors }
+                }
+                Layer::BatchNorm { epsilon } => {
+                    self.normalize(&mut signal, NormAxis::Batch, *epsilon)
+                }
+                Layer::LayerNorm { epsilon } => {
+                    self.normalize(&mut signal, NormAxis::Units, *epsilon)
+                }
+                Layer::RmsNorm { epsilon } => {
+                    self.normalize(&mut signal, NormAxis::UnitsUncentred, *epsilon)
+                }
+                Layer::Residual { scale, branch } => {
+                    let (end, branch) = self.forward(branch, signal.clone(), observer)?;
+                    signal.values.iter_mut().zip(&end.values).for_each(|(h, b)| *h += scale * b);
+                    Saved::Residual { scale: *scale, branch }
+                }
+                other => return Err(SimulateError::UnknownLayer(format!("{other:?}"))),
+            };
+            signal.gram = None;
+            saved.push(save);
+        }
+        Ok((signal, saved))
+    }
+
+    fn dense_forward(
+        &mut self,
+        dense: &Dense,
+        signal: &mut Signal,
+        keep: bool,
+        observer: &mut dyn Observer<f64>,
+    ) -> Result<(Signal, Box<Sampled>), SimulateError> {
+        let index = self.next_dense;
+        self.next_dense += 1;
+        let (layout, batch) = (self.layout, self.setup.batch);
+        let gram = match signal.gram.take() {
+            Some(gram) => gram,
+            None => dispatch(Gram { layout, values: &signal.values }),
+        };
+        let (seed, trial, kept) = (self.setup.seed, self.trial, self.next_normals);
+        let place = Place { seed, trial, index: index as u32, kept };
+        self.next_normals = kept.map(|at| at + dense.width * batch);
+        let law = self.laws[index];
+        let fans = (signal.width, dense.width);
+        let sampled = Box::new(Sampled::new(law, place, fans, gram, layout, self.limited()));
+        let bias = self.bias(index, dense)?;
+        let mut values = Vec::with_capacity(if keep { dense.width * batch } else { 0 });
+        let mut watch = ForwardWatch::new(index, batch, dense, self.setup.moments, observer);
+        let gram = dispatch(Forward {
+            layer: &sampled,
+            bias: bias.as_deref(),
+            phi: &dense.activation,
+            layout,
+            arena: self.arena,
+            keep: keep.then_some(&mut values),
+            watch: &mut watch,
+        });
+        let (trace, seen) = watch.finish(&gram, &sampled.gram);
+        self.traces[index] = Some(trace);
+        let alive = sampled.law.is_alive() && sampled.gram.iter().any(|&v| v > 0.0);
+        self.note_breakdown(index, false, seen, alive);
+        let gram = Some(gram);
+        Ok((Signal { values, gram, width: dense.width }, sampled))
+    }
+
+    fn limited(&self) -> bool {
+        self.setup.precision != Precision::F64
+    }
+
+    /// The biases of a layer, those of the dense pass in the same precision.
+    fn bias(&self, index: usize, dense: &Dense) -> Result<Option<Vec<f64>>, SimulateError> {
+        if dense.bias == Initializer::zeros() {
+            return Ok(None);
+        }
+        let key = Key::new(self.setup.seed, Purpose::Biases, self.trial, index as u32);
+        let shape = &self.shapes[index];
+        let failed = |e: gainstage_init::InitError| SimulateError::Weights {
+            layer: index + 1,
+            reason: e.to_string(),
+        };
+        let mut bias = vec![0.0f64; dense.width];
+        if self.setup.precision == Precision::F64 {
+            fill_bias_f64(&dense.bias, shape, key, &mut bias).map_err(failed)?;
+        } else {
+            let mut narrow = vec![0.0f32; dense.width];
+            fill_bias(&dense.bias, shape, key, &mut narrow).map_err(failed)?;
+            bias.iter_mut().zip(&narrow).for_each(|(b, &n)| *b = f64::from(n));
+        }
+        Ok(Some(bias))
+    }
+
+    fn normalize<'n>(&self, signal: &mut Signal, axis: NormAxis, epsilon: f64) -> Saved<'n> {
+        let mut normalized = self.layout.to_rows(&signal.values);
+        let factors = kernel::normalize(&mut normalized, signal.width, axis, epsilon);
+        signal.values = self.layout.of_rows(&normalized, |v| v);
+        Saved::Norm { axis, normalized, factors, width: signal.width }
+    }
+
+    fn backward(
+        &mut self,
+        mut saved: Vec<Saved<'_>>,
+        gradient: Vec<f64>,
+        observer: &mut dyn Observer<f64>,
+    ) -> Result<Vec<f64>, SimulateError> {
+        let mut flow = Flow::Values(gradient);
+        while let Some(layer) = saved.pop() {
+            let mut gradient = match (layer, flow) {
+                (Saved::Dense { dense, sampled, input }, now) => {
+                    let entered = match now {
+                        Flow::Entered(entered) => entered,
+                        Flow::Values(gradient) => {
+                            self.enter(dense, &sampled, gradient, observer)?
+                        }
+                    };
+                    let below = match (&input, saved.last()) {
+                        (None, Some(Saved::Dense { dense, sampled, .. })) => {
+                            Some((*dense, &**sampled))
+                        }
+                        _ => None,
+                    };
+                    let input = input.unwrap_or_default();
+                    flow = self.leave(&sampled, &entered, &input, below, observer)?;
+                    continue;
+                }
+                // Only a dense layer that follows one is entered early.
+                (_, Flow::Entered(_)) => Vec::new(),
+                (Saved::Activation { function, z }, Flow::Values(mut gradient)) => {
+                    signal::pull_back(function, &z, &mut gradient);
+                    gradient
+                }
+                (Saved::Dropout { factors }, Flow::Values(mut gradient)) => {
+                    gradient.iter_mut().zip(&factors).for_each(|(g, f)| *g *= f);
+                    gradient
+                }
+                (Saved::Norm { axis, normalized, factors, width }, Flow::Values(gradient)) => {
+                    let mut rows = self.layout.to_rows(&gradient);
+                    kernel::normalize_back(&mut rows, &normalized, &factors, width, axis);
+                    self.layout.of_rows(&rows, |v| v)
+                }
+                (Saved::Residual { scale, branch }, Flow::Values(mut gradient)) => {
+                    let into = gradient.iter().map(|g| scale * g).collect();
+                    let from_branch = self.backward(branch, into, observer)?;
+                    gradient.iter_mut().zip(&from_branch).for_each(|(g, b)| *g += b);
+                    gradient
+                }
+            };
+            if self.limited() {
+                // What leaves the range of f32 does so here too.
+                gradient
+                    .iter_mut()
+                    .filter(|g| !(1e-30..1e30).contains(&g.abs()))
+                    .for_each(|g| *g = f64::from(*g as f32));
+            }
+            flow = Flow::Values(gradient);
+        }
+        Ok(match flow {
+            Flow::Values(gradient) => gradient,
+            Flow::Entered(_) => Vec::new(),
+        })
+    }
+
+    fn enter(
+        &mut self,
+        dense: &Dense,
+        sampled: &Sampled,
+        mut gradient: Vec<f64>,
+        observer: &mut dyn Observer<f64>,
+    ) -> Result<Entered, SimulateError> {
+        let index = sampled.place.index as usize;
+        let bias = self.bias(index, dense)?;
+        let mut watch = BackwardWatch::new(Some(index), self.setup.moments, observer);
+        // The injected signal is dL/dz of the last dense layer whatever its activation.
+        let phi = (index + 1 < self.shapes.len()).then_some(&dense.activation);
+        let entered = dispatch(Enter {
+            layer: sampled,
+            bias: bias.as_deref(),
+            phi,
+            layout: self.layout,
+            arena: self.arena,
+            gradient: &mut gradient,
+            watch: &mut watch,
+        });
+        let moments = watch.moments;
+        self.note_error_signal(sampled, &entered, moments);
+        Ok(entered)
+    }
+
+    fn leave(
+        &mut self,
+        sampled: &Sampled,
+        entered: &Entered,
+        input: &[f64],
+        below: Option<(&Dense, &Sampled)>,
+        observer: &mut dyn Observer<f64>,
+    ) -> Result<Flow, SimulateError> {
+        let index = sampled.place.index as usize;
+        let bias = match below {
+            Some((dense, _)) => self.bias(index - 1, dense)?,
+            None => None,
+        };
+        let source = match below {
+            None => Source::Kept(input),
+            Some((dense, layer)) => {
+                Source::Below { layer, bias: bias.as_deref(), phi: &dense.activation }
+            }
+        };
+        let (limited, mut gradient) = (self.limited(), Vec::new());
+        let below_index = below.map(|_| index - 1);
+        let mut watch = BackwardWatch::new(below_index, self.setup.moments, observer);
+        let next = dispatch(Leave {
+            layer: sampled,
+            entered,
+            source,
+            layout: self.layout,
+            arena: self.arena,
+            limited,
+            gradient: &mut gradient,
+            watch: &mut watch,
+        });
+        let (seen, moments) = (watch.arriving, watch.moments);
+        let alive = sampled.law.is_alive() && entered.gram.iter().any(|&v| v > 0.0);
+        // What arrives below belongs to the next layer down; layer 0 is the input.
+        if let Some(seen) = seen {
+            self.note_breakdown(index.wrapping_sub(1), true, seen, alive);
+        }
+        Ok(match (next, below) {
+            (Some(entered), Some((_, below))) => {
+                self.note_error_signal(below, &entered, moments);
+                Flow::Entered(entered)
+            }
+            _ => Flow::Values(gradient),
+        })
+    }
+
+    fn note_error_signal(&mut self, sampled: &Sampled, entered: &Entered, moments: Moments) {
+        let batch = self.setup.batch;
+        let deltas = diagonal(&entered.gram, batch, sampled.fan_out);
+        let incoming = diagonal(&sampled.gram, batch, sampled.fan_in);
+        let by_weight: Vec<f64> = deltas.iter().zip(&incoming).map(|(d, h)| d * h).collect();
+        let whole: f64 = entered.gram.iter().zip(&sampled.gram).map(|(d, h)| d * h).sum();
+        if let Some(trace) = &mut self.traces[sampled.place.index as usize] {
+            trace.gradient = Energy::of(&deltas);
+            trace.weight_gradient = Energy::of(&by_weight);
+            trace.batch_weight_gradient =
+                Some(whole / (sampled.fan_in as f64 * sampled.fan_out as f64));
+            trace.error_signal_moments = moments;
+        }
+    }
+
+    fn note_breakdown(&mut self, index: usize, backward: bool, seen: Seen, alive_before: bool) {
+        let slot = &mut self.breakdowns[usize::from(backward)];
+        if slot.is_some() {
+            return;
+        }
+        let kind = if seen.not_finite {
+            BreakdownKind::Overflow
+        } else if alive_before && seen.all_zero {
+            BreakdownKind::Underflow
+        } else {
+            return;
+        };
+        *slot = Some(Breakdown { kind, layer: index.wrapping_add(1), backward });
+    }
+}
+
+/// Each input's mean square, from the diagonal of a Gram.
+fn diagonal(gram: &[f64], batch: usize, width: usize) -> Vec<f64> {
+    (0..batch).map(|j| gram[j * (batch + 1)] / width as f64).collect()
+}
+
+/// Whether anything overflowed, and whether everything vanished.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    not_finite: bool,
+    all_zero: bool,
+}
+
+impl Seen {
+    const NOTHING: Self = Self { not_finite: false, all_zero: true };
+
+    /// From the sum of squares of a chunk; squares of small f64 vanish before the values do.
+    #[inline(always)]
+    fn take(&mut self, values: &[f64], squares: f64) {
+        if !squares.is_finite() {
+            self.not_finite |= values.iter().any(|v| !v.is_finite());
+            self.all_zero = false;
+        } else if squares > 0.0 || values.iter().any(|&v| v != 0.0) {
+            self.all_zero = false;
+        }
+    }
+}
+
+/// Notes the forward statistics of one layer.
+struct ForwardWatch<'a> {
+    index: usize,
+    batch: usize,
+    dense: &'a Dense,
+    /// Products of pre-activations: the square of every input, then those of pairs.
+    squares: Vec<f64>,
+    pairs: Vec<f64>,
+    seen: Seen,
+    any_zero: bool,
+    dead: Option<usize>,
+    saturated: Option<(f64, f64, usize)>,
+    moments: Option<(Moments, Moments)>,
+    observer: &'a mut dyn Observer<f64>,
+}
+
+impl<'a> ForwardWatch<'a> {
+    fn new(
+        index: usize,
+        batch: usize,
+        dense: &'a Dense,
+        moments: bool,
+        observer: &'a mut dyn Observer<f64>,
+    ) -> Self {
+        let phi = &dense.activation;
+        Self {
+            index,
+            batch,
+            dense,
+            squares: vec![0.0; batch],
+            pairs: vec![0.0; batch / 2],
+            seen: Seen::NOTHING,
+            any_zero: false,
+            dead: kernel::can_die(phi).then_some(0),
+            saturated: phi.saturation_bounds().map(|(low, high)| (low, high, 0)),
+            moments: moments.then(Default::default),
+            observer,
+        }
+    }
+
+    fn finish(self, gram: &[f64], incoming: &[f64]) -> (LayerDraw, Seen) {
+        let (batch, width) = (self.batch, self.dense.width);
+        let squares: Vec<f64> = self.squares.iter().map(|s| s / width as f64).collect();
+        let activations = diagonal(gram, batch, width);
+        let cosines: Vec<f64> = self
+            .pairs
+            .iter()
+            .zip(self.squares.as_chunks::<2>().0)
+            .filter(|(_, s)| s[0] > 0.0 && s[1] > 0.0)
+            .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()))
+            .collect();
+        let (pre_activation_moments, activation_moments) = self.moments.unwrap_or_default();
+        let mut seen = self.seen;
+        // What underflow has left over may all be cut off by the activation.
+        if self.any_zero && gram.iter().all(|&v| v == 0.0) {
+            seen.all_zero = true;
+        }
+        let trace = LayerDraw {
+            forward: Energy::of(&squares),
+            activation: Energy::of(&activations),
+            gradient: Energy::default(),
+            weight_gradient: Energy::default(),
+            batch_weight_gradient: None,
+            effective_rank: crate::trace::effective_rank(incoming, batch),
+            pre_activation_moments,
+            activation_moments,
+            error_signal_moments: Moments::default(),
+            cosine: (!cosines.is_empty())
+                .then(|| cosines.iter().sum::<f64>() / cosines.len() as f64),
+            dead: self.dead.map(|count| count as f64 / width as f64),
+            saturated: self.saturated.map(|(_, _, count)| count as f64 / (width * batch) as f64),
+        };
+        (trace, seen)
+    }
+}
+
+impl Watch for ForwardWatch<'_> {
+    #[inline(always)]
+    fn forward<V: Vector>(&mut self, z: &[f64], h: &[f64], len: usize) {
+        let mut total = 0.0;
+        for (at, pair) in z.chunks(2 * len).enumerate() {
+            let rows = pair.len() / len;
+            let mut sums = [0.0; 4];
+            lanes::add_gram::<V, _>(&mut sums[..rows * rows], pair, rows, len);
+            self.squares[2 * at] += sums[0];
+            total += sums[0];
+            if rows == 2 {
+                self.pairs[at] += sums[1];
+                self.squares[2 * at + 1] += sums[3];
+                total += sums[3];
+            }
+        }
+        self.seen.take(z, total);
+        if total < 1e-60 {
+            self.any_zero |= z.contains(&0.0);
+        }
+        if let Some(dead) = &mut self.dead {
+            *dead += kernel::dead_units(&self.dense.activation, z, len);
+        }
+        if let Some((low, high, count)) = &mut self.saturated {
+            *count += h.iter().filter(|v| !(*low..=*high).contains(*v)).count();
+        }
+        if let Some((of_z, of_h)) = &mut self.moments {
+            of_z.extend_from_f64(z);
+            of_h.extend_from_f64(h);
+        }
+        self.observer.forward(self.index, z, h);
+    }
+
+    fn arriving(&mut self, _: &[f64]) {}
+    fn error_signal(&mut self, _: &[f64]) {}
+}
+
+/// Notes the backward statistics of one layer.
+struct BackwardWatch<'a> {
+    /// The layer whose error signals pass, if any do.
+    index: Option<usize>,
+    /// None where values can neither vanish nor overflow.
+    arriving: Option<Seen>,
+    gather: bool,
+    moments: Moments,
+    observer: &'a mut dyn Observer<f64>,
+}
+
+impl<'a> BackwardWatch<'a> {
+    fn new(index: Option<usize>, gather: bool, observer: &'a mut dyn Observer<f64>) -> Self {
+        Self { index, arriving: None, gather, moments: Moments::default(), observer }
+    }
+}
+
+impl Watch for BackwardWatch<'_> {
+    fn forward<V: Vector>(&mut self, _: &[f64], _: &[f64], _: usize) {}
+
+    #[inline(always)]
+    fn arriving(&mut self, gradient: &[f64]) {
+        let seen = self.arriving.get_or_insert(Seen::NOTHING);
+        seen.not_finite |= gradient.iter().any(|v| !v.is_finite());
+        seen.all_zero &= gradient.iter().all(|&v| v == 0.0);
+    }
+
+    #[inline(always)]
+    fn error_signal(&mut self, delta: &[f64]) {
+        if self.gather {
+            self.moments.extend_from_f64(delta);
+        }
+        if let Some(index) = self.index {
+            self.observer.backward(index, delta);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Eight f64 side by side, in the registers of each instruction set.
+//!
+//! Compilers vectorise plain loops over small tiles erratically: the same source was 3 to 10 times
+//! slower in one tile size than in the next. Multiplications and additions are rounded one by one
+//! here and everywhere, so that all of them give the same bits.
+#![allow(unsafe_code)] // intrinsics, on processors that were found to have them
+
+pub(crate) const LANES: usize = 8;
+
+/// Work that is compiled for the widest instructions of the processor.
+pub(crate) trait Kernel {
+    type Output;
+    /// Must be `#[inline(always)]`, as everything hot that it calls.
+    fn run<V: Vector>(self) -> Self::Output;
+}
+
+/// Runs the compilation of `kernel` that fits the processor.
+pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if x86::has_avx512() {
+            // SAFETY: the processor has the features that the function is compiled for.
+            return unsafe { x86::run_avx512(kernel) };
+        }
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: as above.
+            return unsafe { x86::run_avx2(kernel) };
+        }
+    }
+    kernel.run::<Plain>()
+}
+
+/// Eight numbers.
+pub(crate) trait Vector: Copy {
+    /// Runs work of its own compilation, once for all who call it.
+    fn call<K: Kernel>(kernel: K) -> K::Output;
+    fn splat(value: f64) -> Self;
+    fn load(from: &[f64; LANES]) -> Self;
+    fn widen(from: &[f32; LANES]) -> Self;
+    fn store(self, to: &mut [f64; LANES]);
+    fn times(self, other: Self) -> Self;
+    fn plus(self, other: Self) -> Self;
+}
+
+/// On any processor.
+#[derive(Clone, Copy)]
+pub(crate) struct Plain([f64; LANES]);
+
+impl Vector for Plain {
+    fn call<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Self>()
+    }
+    #[inline(always)]
+    fn splat(value: f64) -> Self {
+        Self([value; LANES])
+    }
+    #[inline(always)]
+    fn load(from: &[f64; LANES]) -> Self {
+        Self(*from)
+    }
+    #[inline(always)]
+    fn widen(from: &[f32; LANES]) -> Self {
+        Self(from.map(f64::from))
+    }
+    #[inline(always)]
+    fn store(self, to: &mut [f64; LANES]) {
+        *to = self.0;
+    }
+    #[inline(always)]
+    fn times(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a *= b;
+        }
+        self
+    }
+    #[inline(always)]
+    fn plus(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a += b;
+        }
+        self
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use std::arch::x86_64::{
+        __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_loadu_pd,
+        _mm256_loadu_ps, _mm256_mul_pd, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
+        _mm512_cvtps_pd, _mm512_loadu_pd, _mm512_mul_pd, _mm512_set1_pd, _mm512_storeu_pd,
+    };
+
+    use super::{Kernel, LANES, Vector};
+
+    /// Every feature named on [`run_avx512`]: a virtual machine may hide any one of them.
+    pub(super) fn has_avx512() -> bool {
+        is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl")
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx512>()
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Avx2>()
+    }
+
+    /// One register. A value exists only in code that was reached after detecting AVX-512.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx512(__m512d);
+
+    // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, and
+    // only `run_avx512`, reached after detection, makes values of this type.
+    impl Vector for Avx512 {
+        #[inline(always)]
+        fn call<K: Kernel>(kernel: K) -> K::Output {
+            unsafe { run_avx512(kernel) }
+        }
+        #[inline(always)]
+        fn splat(value: f64) -> Self {
+            Self(unsafe { _mm512_set1_pd(value) })
+        }
+        #[inline(always)]
+        fn load(from: &[f64; LANES]) -> Self {
+            Self(unsafe { _mm512_loadu_pd(from.as_ptr()) })
+        }
+        #[inline(always)]
+        fn widen(from: &[f32; LANES]) -> Self {
+            Self(unsafe { _mm512_cvtps_pd(_mm256_loadu_ps(from.as_ptr())) })
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [f64; LANES]) {
+            unsafe { _mm512_storeu_pd(to.as_mut_ptr(), self.0) }
+        }
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            Self(unsafe { _mm512_mul_pd(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            Self(unsafe { _mm512_add_pd(self.0, other.0) })
+        }
+    }
+
+    /// Two registers, on the same terms for AVX2.
+    #[derive(Clone, Copy)]
+    pub(super) struct Avx2(__m256d, __m256d);
+
+    // SAFETY of every block: as above; halves of an array of eight lie four apart.
+    impl Vector for Avx2 {
+        #[inline(always)]
+        fn call<K: Kernel>(kernel: K) -> K::Output {
+            unsafe { run_avx2(kernel) }
+        }
+        #[inline(always)]
+        fn splat(value: f64) -> Self {
+            let half = unsafe { _mm256_set1_pd(value) };
+            Self(half, half)
+        }
+        #[inline(always)]
+        fn load(from: &[f64; LANES]) -> Self {
+            let at = from.as_ptr();
+            unsafe { Self(_mm256_loadu_pd(at), _mm256_loadu_pd(at.add(4))) }
+        }
+        #[inline(always)]
+        fn widen(from: &[f32; LANES]) -> Self {
+            let at = from.as_ptr();
+            unsafe {
+                Self(_mm256_cvtps_pd(_mm_loadu_ps(at)), _mm256_cvtps_pd(_mm_loadu_ps(at.add(4))))
+            }
+        }
+        #[inline(always)]
+        fn store(self, to: &mut [f64; LANES]) {
+            let at = to.as_mut_ptr();
+            unsafe {
+                _mm256_storeu_pd(at, self.0);
+                _mm256_storeu_pd(at.add(4), self.1);
+            }
+        }
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_pd(self.0, other.0), _mm256_mul_pd(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn plus(self, other: Self) -> Self {
+            unsafe { Self(_mm256_add_pd(self.0, other.0), _mm256_add_pd(self.1, other.1)) }
+        }
+    }
+}
+
+/// Asserts that every compilation that this processor can run gives the same result.
+#[cfg(test)]
+pub(crate) fn assert_same_everywhere<K: Kernel<Output: PartialEq + std::fmt::Debug>>(
+    kernel: impl Fn() -> K,
+) {
+    let plain = kernel().run::<Plain>();
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx2") {
+            // SAFETY: detected just now.
+            assert_eq!(unsafe { x86::run_avx2(kernel()) }, plain);
+        }
+        if x86::has_avx512() {
+            // SAFETY: detected just now.
+            assert_eq!(unsafe { x86::run_avx512(kernel()) }, plain);
+        }
+    }
+}
