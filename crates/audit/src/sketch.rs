@@ -177,6 +177,30 @@ impl Sketch {
         self.counts.binary_search_by_key(&zero, |(cell, _)| *cell).map_or(0, |i| self.counts[i].1)
     }
 
+    /// The larger count of the two cells beside zero.
+    pub(crate) fn beside_zero(&self) -> u64 {
+        let zero = self.grid.half();
+        let beside = |(cell, _): &(usize, u64)| cell.abs_diff(zero) == 1;
+        self.cells().filter(beside).map(|(_, n)| n).max().unwrap_or(0)
+    }
+
+    /// The counts of all other cells than that of zero.
+    pub(crate) fn without_zero(&self) -> Self {
+        let zero = self.grid.half();
+        self.only(|cell| cell != zero)
+    }
+
+    /// The counts of cells whose middle lies within `low` and `high`.
+    pub(crate) fn within(&self, low: f64, high: f64) -> Self {
+        self.only(|cell| (low..=high).contains(&self.grid.middle(cell)))
+    }
+
+    fn only(&self, keep: impl Fn(usize) -> bool) -> Self {
+        let counts: Vec<_> =
+            self.counts.iter().copied().filter(|(cell, _)| keep(*cell as usize)).collect();
+        Self { grid: self.grid, total: counts.iter().map(|(_, n)| n).sum(), counts }
+    }
+
     /// Values in cells wholly outside `low` and `high`.
     pub(crate) fn outside(&self, low: f64, high: f64) -> u64 {
         self.cells()
@@ -216,6 +240,19 @@ impl Sketch {
         let n: f64 = kept().map(|(_, n)| n).sum();
         let mean = kept().map(|(x, n)| x * n).sum::<f64>() / n;
         (mean, kept().map(|(x, n)| (x - mean).powi(2) * n).sum::<f64>() / n)
+    }
+
+    /// Shares of the values between equal steps from `low` to `high`.
+    pub(crate) fn histogram(&self, low: f64, high: f64, bins: usize) -> Vec<f64> {
+        let mut shares = vec![0.0; bins];
+        let scale = bins as f64 / (high - low);
+        for (cell, n) in self.cells() {
+            let place = (self.grid.middle(cell) - low) * scale;
+            if place >= 0.0 && place < bins as f64 {
+                shares[place as usize] += n as f64 / self.total as f64;
+            }
+        }
+        shares
     }
 
     /// A coarser view: about `bins` cells of equal counts, each with its upper edge.
