@@ -127,6 +127,7 @@ pub fn audit(checkpoint: &Checkpoint, options: &Options) -> Result<Audit, AuditE
     if rules.is_none() {
         siblings::compare(&mut measured, &limits);
     }
+    after_training(&mut measured);
     repeats(&mut measured, level);
     siblings::constants(&mut measured, rules.is_some());
     measured.iter_mut().for_each(|m| m.record.conclude());
@@ -201,7 +202,7 @@ fn measure<'a>(
     let file = checkpoint.file_of(tensor).display().to_string();
     let mut record = blank(tensor, file, &part, &facts);
     let spread = facts.count() > 1 && !facts.is_constant() && facts.std > 0.0;
-    let fit = spread.then(|| infer(&facts, &part, limits.layers, limits.band));
+    let fit = spread.then(|| infer(&facts, &part, limits));
     if let Some(fit) = &fit {
         ranking(&mut record, fit);
     }
@@ -209,11 +210,11 @@ fn measure<'a>(
     match rules {
         None => {
             let zeros = inferred(&mut record, tensor, &part, &facts, fit.as_ref(), limits);
-            general(&mut record, &part, &facts, limits, zeros);
+            general(&mut record, &part, &facts, fit.as_ref(), limits, zeros);
         }
         Some(rules) => match rules.find(tensor.name()) {
             None => {
-                general(&mut record, &part, &facts, limits, false);
+                general(&mut record, &part, &facts, fit.as_ref(), limits, false);
                 let text = "no rule matches it".to_owned();
                 record.notice(Verdict::Unmatched, Severity::Warning, text);
             }
@@ -226,7 +227,7 @@ fn measure<'a>(
                 if let Some(expected) = expected {
                     stated(&mut record, tensor, &part, &facts, fit.as_ref(), &expected, limits);
                     let zeros = matches!(expected.law, Law::ZeroInflated { .. } | Law::Point { .. });
-                    general(&mut record, &part, &facts, limits, zeros);
+                    general(&mut record, &part, &facts, fit.as_ref(), limits, zeros);
                     picture = Some(expected.law);
                 }
                 record.group.clone_from(&rule.name);
@@ -278,7 +279,7 @@ fn inferred(
             }
         }
         None if fit.has_shape(SHAPE_BAND, limits.level) => {
-            let initializer = fit.family.fixed(siblings::digits(facts.std));
+            let initializer = fit.family.fitted(facts.std);
             record.law = Some(initializer.to_string());
             record.law_source = "fitted".to_owned();
             let text = match &record.runner_up {
@@ -320,6 +321,26 @@ fn trained(record: &mut TensorRecord, part: &Part, facts: &Facts, fit: Option<&F
     }
     let text = "looks trained: its values follow no law of an initializer, and its rows and columns differ or depend on each other";
     record.notice(Verdict::Trained, Severity::Finding, text);
+}
+
+/// In a checkpoint with trained weights, what is uneven or of no known law in the others is training too.
+fn after_training(measured: &mut [Measured<'_>]) {
+    let has = |r: &TensorRecord, kinds: &[Verdict]| r.findings.iter().any(|f| kinds.contains(&f.kind));
+    if !measured.iter().any(|m| m.part.role.is_weight() && has(&m.record, &[Verdict::Trained])) {
+        return;
+    }
+    let soft = [Verdict::WrongMean, Verdict::WrongLaw, Verdict::WrongScale, Verdict::OutOfLine, Verdict::Dependent, Verdict::Outliers, Verdict::Unexplained];
+    for m in measured.iter_mut().filter(|m| m.part.role.is_weight()) {
+        let moved = !has(&m.record, &[Verdict::Trained]) && has(&m.record, &soft);
+        if moved && (crate::lines::has_structure(&m.facts) || has(&m.record, &[Verdict::WrongMean, Verdict::WrongLaw])) {
+            for finding in m.record.findings.iter_mut().filter(|f| soft.contains(&f.kind)) {
+                finding.severity = Severity::Note;
+            }
+            m.record.factor = None;
+            let text = "looks trained, as other weights of this checkpoint do";
+            m.record.notice(Verdict::Trained, Severity::Finding, text);
+        }
+    }
 }
 
 fn repeats(measured: &mut [Measured<'_>], level: f64) {

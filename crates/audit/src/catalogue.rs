@@ -43,7 +43,9 @@ pub(crate) fn candidates(part: &Part, std: f64, layers: Option<usize>) -> Vec<Ca
     let mut list = Vec::new();
     for (index, reading) in part.readings.iter().enumerate() {
         // The other order of the axes, and a transposed convolution read as a plain one.
-        let penalty = if index == 0 || part.layout.is_none() && reading.shape.kernel().is_empty() {
+        let ordered = part.layout.is_some() && part.readings[0].layout != reading.layout;
+        let plain = part.role == Role::Dense && !ordered;
+        let penalty = if index == 0 || plain {
             0.0
         } else {
             -5.0
@@ -204,7 +206,7 @@ impl Scaled<'_> {
                     let cut = matches!(family, Family::Cut(_)) && factor.name == "0.8796";
                     let law = family.law(0.0, expected * ratio);
                     self.list.push(Candidate {
-                        initializer: family.fixed(expected * ratio),
+                        initializer: family.stated(expected * ratio),
                         reading: Some(self.index),
                         law,
                         family,
@@ -243,29 +245,35 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
             _ => -3.0,
         }
     };
-    for family in FAMILIES {
+    let families: &[Family] = match part.role {
+        Role::Bias => &[Family::Normal, Family::Uniform],
+        _ => &FAMILIES,
+    };
+    for &family in families {
         // PyTorch's trunc_normal_ with absolute cuts is a plain normal here; a cut law is named by its
-        // std before the cut, as Keras and JAX name it.
-        let stated = match family {
-            Family::Cut(sigmas) => std / cut_std(sigmas),
-            Family::Uniform => std * 3f64.sqrt(),
-            _ => std,
+        // std before the cut, as Keras and JAX name it, and a uniform one by its bound.
+        let own = match family {
+            Family::Cut(sigmas) => cut_std(sigmas),
+            Family::Uniform => 3f64.sqrt().recip(),
+            _ => 1.0,
         };
-        for value in round(stated) {
-            let own = std * value / stated;
+        for value in round(std / own) {
             let (initializer, extra) = match family {
-                Family::Uniform => (Initializer::Uniform { low: -value, high: value }, if value == 0.05 { 2.0 } else { -1.0 }),
-                Family::Cut(3) => (family.fixed(own), -1.0),
-                _ => (family.fixed(own), 0.0),
-            };
-            push(family, initializer, family.law(0.0, own), usual(value) + extra, None);
-        }
-        if let Some(layers) = layers.filter(|_| family != Family::Uniform) {
-            for (depth, prior) in [((2.0 * layers as f64).sqrt(), -1.0), ((layers as f64).sqrt(), -5.0)] {
-                for value in round(stated * depth) {
-                    let own = std * value / (stated * depth);
-                    push(family, family.fixed(own), family.law(0.0, own), usual(value) + prior, None);
+                Family::Uniform => {
+                    let extra = if value == 0.05 { 2.0 } else { -1.0 };
+                    (Initializer::Uniform { low: -value, high: value }, extra)
                 }
+                Family::Cut(3) => (family.stated(value), -1.0),
+                _ => (family.stated(value), 0.0),
+            };
+            push(family, initializer, family.law(0.0, value * own), usual(value) + extra, None);
+        }
+        let Some(layers) = layers.filter(|_| family != Family::Uniform) else { continue };
+        for (count, prior) in [(2 * layers, -1.0), (layers, -5.0)] {
+            let depth = (count as f64).sqrt();
+            for value in round(std / own * depth) {
+                let law = family.law(0.0, value * own / depth);
+                push(family, family.stated(value / depth), law, usual(value) + prior, None);
             }
         }
     }

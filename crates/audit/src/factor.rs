@@ -36,15 +36,28 @@ pub(crate) fn name(ratio: f64, tolerance: f64, context: &Context) -> Option<Fact
         return None;
     }
     let off = |f: &Factor| (ratio / f.value).ln().abs();
-    known(context)
+    let fitting: Vec<Factor> = known(context)
         .into_iter()
         .filter(|f| f.value > 0.0 && f.value.is_finite() && (f.value - 1.0).abs() > 3e-3)
         .filter(|f| off(f) <= tolerance)
-        // The list is in order of frequency: a later name must fit clearly better.
-        .fold(None, |best: Option<Factor>, next| match best {
-            Some(best) if off(&best) <= off(&next) + 0.25 * tolerance => Some(best),
+        .collect();
+    // The list is in order of frequency: a later name must fit clearly better.
+    let mut best = fitting
+        .iter()
+        .fold(None, |best: Option<&Factor>, next| match best {
+            Some(best) if off(best) <= off(next) + 0.25 * tolerance => Some(best),
             _ => Some(next),
-        })
+        })?
+        .clone();
+    // Between 512 and 256 units, sqrt(2) is also what swapped fans leave.
+    let value = best.value;
+    for same in fitting.iter().filter(|f| (f.value / value - 1.0).abs() < 1e-3) {
+        if !best.name.contains(same.name.as_str()) {
+            best.name += &format!(" or {}", same.name);
+            best.cause += &format!("; or {}", same.cause);
+        }
+    }
+    Some(best)
 }
 
 fn known(context: &Context) -> Vec<Factor> {

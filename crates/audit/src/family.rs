@@ -66,24 +66,32 @@ impl Family {
         }
     }
 
-    /// The initializer of that family with a fixed standard deviation of the weights.
-    pub(crate) fn fixed(self, std: f64) -> Initializer {
+    /// The initializer of that family with a fixed scale, stated as people state it: the standard
+    /// deviation before a cut, the bound of a uniform law.
+    pub(crate) fn stated(self, value: f64) -> Initializer {
         match self {
-            Self::Normal | Self::Sphere(_) => Initializer::normal(std),
-            Self::Uniform => {
-                let half = 3.0f64.sqrt() * std;
-                Initializer::Uniform { low: -half, high: half }
-            }
+            Self::Normal | Self::Sphere(_) => Initializer::normal(value),
+            Self::Uniform => Initializer::Uniform { low: -value, high: value },
             Self::Cut(sigmas) => {
                 let cut = f64::from(sigmas);
                 Initializer::TruncatedNormal {
                     mean: 0.0,
-                    std: std / cut_std(sigmas),
+                    std: value,
                     cut: Truncation::Sigmas(-cut, cut),
                     meaning: StdMeaning::BeforeTruncation,
                 }
             }
         }
+    }
+
+    /// The initializer of that family whose weights have this standard deviation, to four digits.
+    pub(crate) fn fitted(self, std: f64) -> Initializer {
+        let value = match self {
+            Self::Normal | Self::Sphere(_) => std,
+            Self::Uniform => 3f64.sqrt() * std,
+            Self::Cut(sigmas) => std / cut_std(sigmas),
+        };
+        self.stated(format!("{value:.3e}").parse().unwrap_or(value))
     }
 
     /// The initializer of that family with variance `scale / fan`.

@@ -9,6 +9,7 @@ use gainstage_spec::Law;
 use crate::catalogue::{Candidate, candidates};
 use crate::facts::Facts;
 use crate::family::{FAMILIES, Family};
+use crate::judge::{Limits, SHAPE_BAND};
 use crate::role::Part;
 
 /// Nats by which a family may trail the best and still be possible.
@@ -51,15 +52,26 @@ impl Fit {
     }
 }
 
-/// Ranks the candidates; `band` is the relative difference of standard deviations that does not matter.
-pub(crate) fn infer(facts: &Facts, part: &Part, layers: Option<usize>, band: f64) -> Fit {
+/// Ranks the candidates.
+pub(crate) fn infer(facts: &Facts, part: &Part, limits: &Limits) -> Fit {
+    let (layers, band) = (limits.layers, limits.band);
     let families = families(facts, part);
     let n = facts.bins.total.max(1) as f64;
+    let Some((family, law)) = families
+        .iter()
+        .max_by(|a, b| a.2.total_cmp(&b.2))
+        .map(|(family, law, _)| (*family, law.clone()))
+    else {
+        let law = Law::Point { value: facts.mean };
+        return Fit { family: Family::Normal, law, distance: 1.0, shape_p: 0.0, accepted: Vec::new(), next: None };
+    };
+    let (distance, shape_p) = facts.distance(&law);
+    let shaped = distance <= SHAPE_BAND || shape_p >= limits.level;
     let best = families.iter().map(|(_, _, l)| *l).fold(f64::NEG_INFINITY, f64::max);
     let possible = |family: Family| {
         families.iter().find(|(f, _, _)| *f == family).map(|(_, _, likelihood)| {
             let behind = best - likelihood;
-            (behind, behind * n <= FAMILY_NATS || behind <= FAMILY_BAND)
+            (behind, shaped && (behind * n <= FAMILY_NATS || behind <= FAMILY_BAND))
         })
     };
     let mut accepted = Vec::new();
@@ -90,11 +102,6 @@ pub(crate) fn infer(facts: &Facts, part: &Part, layers: Option<usize>, band: f64
             others.into_iter().next()
         }
     };
-    let (family, law) = families
-        .into_iter()
-        .max_by(|a, b| a.2.total_cmp(&b.2))
-        .map_or((Family::Normal, Law::Point { value: facts.mean }), |(f, law, _)| (f, law));
-    let (distance, shape_p) = facts.distance(&law);
     Fit { family, law, distance, shape_p, accepted, next }
 }
 

@@ -253,7 +253,7 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
 }
 
 /// What can be wrong whatever the law: not finite, constant, clipped, outliers, mean, dependence.
-pub(crate) fn general(record: &mut TensorRecord, part: &Part, facts: &Facts, limits: &Limits, law_has_zeros: bool) {
+pub(crate) fn general(record: &mut TensorRecord, part: &Part, facts: &Facts, fit: Option<&Fit>, limits: &Limits, law_has_zeros: bool) {
     let m = &facts.scan.moments;
     if m.non_finite() > 0 {
         let text = format!(
@@ -267,7 +267,8 @@ pub(crate) fn general(record: &mut TensorRecord, part: &Part, facts: &Facts, lim
     if facts.is_constant() || m.count() == 0 || !part.role.is_weight() {
         return;
     }
-    if facts.outliers > 0 {
+    // Tails of a law of another shape are no outliers; that law is told by `shape`.
+    if facts.outliers > 0 && fit.is_some_and(|f| f.has_shape(SHAPE_BAND, limits.level)) {
         // The farthest, in standard deviations of the rest.
         let text = format!(
             "{} of {} values lie beyond {} sigma, the farthest at {:.0} sigma: a sampler that breaks in the tail, or weights that were overwritten",

@@ -41,18 +41,33 @@ pub(crate) fn dependence(record: &mut TensorRecord, part: &Part, facts: &Facts, 
         _ => ["rows", "columns"],
     };
     let mean_is_off = record.findings.iter().any(|f| f.kind == Verdict::WrongMean);
-    for (lines, name) in [&structure.rows, &structure.columns].into_iter().zip(names) {
+    // A few wild values make their lines loud; a loud line holds many values that look wild.
+    let both = [&structure.rows, &structure.columns];
+    let wild = |lines: &LineFacts| {
+        let n = facts.count() as f64 / lines.count.max(1) as f64;
+        (facts.outliers as f64) < 0.03 * n * far(lines, limits).len() as f64
+    };
+    let few = facts.outliers > 0 && both.iter().all(|l| l.far.is_empty() || wild(l));
+    for (lines, name) in both.into_iter().zip(names) {
         repeated(record, lines, name);
-        out_of_line(record, part, lines, name, limits);
+        if !few {
+            out_of_line(record, part, lines, name, limits);
+        }
+    }
+    let loud = record.findings.iter().any(|f| f.kind == Verdict::OutOfLine);
+    if loud {
+        record.findings.retain(|f| f.kind != Verdict::Outliers);
     }
     let Some(products) = &structure.products else { return };
-    if products.rank < products.lines {
+    // A zero line costs a rank and is told as such.
+    let zero = both.iter().any(|l| l.far.iter().any(|(_, ratio, _)| *ratio == 0.0));
+    if products.rank < products.lines && !(zero && loud) {
         let text = format!(
             "rank {} of {} lines that were multiplied with each other",
             products.rank, products.lines
         );
         record.notice(Verdict::RankDeficient, Severity::Finding, text);
-    } else if dependent(products) && !mean_is_off {
+    } else if dependent(products) && !mean_is_off && !loud && facts.outliers == 0 {
         let text = format!(
             "its lines are not independent: the mean squared cosine of two is {:.2} times that of independent ones, as of a matrix of rank {:.0}; the closest two, {} and {}, have cosine {:.3}",
             products.squared_cosine,
@@ -69,10 +84,16 @@ fn repeated(record: &mut TensorRecord, lines: &LineFacts, name: &str) {
     if let Some((first, second)) = lines.repeated.first() {
         let text = format!(
             "{} of {} {name} repeat earlier ones, the first is {second}, a copy of {first}",
-            lines.repeats, lines.count
+            lines.repeated.len(), lines.count
         );
         record.notice(Verdict::RankDeficient, Severity::Finding, text);
     }
+}
+
+/// The lines whose variances chance does not explain.
+fn far<'a>(lines: &'a LineFacts, limits: &Limits) -> Vec<&'a (usize, f64, f64)> {
+    let critical = quantile(limits.level / lines.count.max(1) as f64);
+    lines.far.iter().filter(|(_, _, z)| z.abs() > critical).collect()
 }
 
 fn out_of_line(
@@ -82,8 +103,7 @@ fn out_of_line(
     name: &str,
     limits: &Limits,
 ) {
-    let critical = quantile(limits.level / lines.count.max(1) as f64);
-    let far: Vec<_> = lines.far.iter().filter(|(_, _, z)| z.abs() > critical).collect();
+    let far = far(lines, limits);
     let Some((index, ratio, _)) = far.first() else { return };
     let padding = part.role == Role::Embedding && far.len() == 1 && *ratio == 0.0;
     let text = if *ratio == 0.0 {

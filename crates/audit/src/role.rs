@@ -111,6 +111,11 @@ impl<'a> Names<'a> {
                 _ => None,
             }
         })
+        .or_else(|| match self.shapes.get(name.replacen("weight", "bias", 1).as_str()) {
+            // `weight_ih_l0`, `in_proj_weight`
+            Some([n]) if name.contains("weight") => Some(*n),
+            _ => None,
+        })
     }
 
     /// The shape of the weight that a bias belongs to.
@@ -121,6 +126,11 @@ impl<'a> Names<'a> {
             let of = format!("{stem}{weight}{}", &name[word.len()..]);
             self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
         })
+        .or_else(|| {
+            let of = name.replacen("bias", "weight", 1);
+            self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+        })
+        .filter(|(of, _)| *of != name)
     }
 
     /// Role, fans and layout of a tensor; `Err` with the reason for what is no parameter.
@@ -164,7 +174,17 @@ impl<'a> Names<'a> {
                 of.swap(0, at);
             }
         }
-        let [out_in, in_out] = both;
+        let [mut out_in, in_out] = both;
+        // PyTorch scales all weights of a recurrent layer by its hidden size, of which the first axis
+        // holds 4 (LSTM), 3 (GRU) or 1.
+        if name.contains("weight_ih_l") || name.contains("weight_hh_l") {
+            for gates in [4, 3, 1] {
+                let hidden = shape[0] / gates;
+                if shape[0].is_multiple_of(gates) {
+                    out_in.extend(reading(WeightShape::dense(hidden, shape[0]), Layout::OutIn));
+                }
+            }
+        }
         let readings = match layout {
             Some(Layout::InOut) => [in_out, out_in].concat(),
             _ => [out_in, in_out].concat(),
@@ -220,8 +240,6 @@ fn reading(shape: Result<WeightShape, gainstage_spec::SpecError>, layout: Layout
 fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Reading> {
     let mut list = Vec::new();
     let mut push = |shape| list.extend(reading(shape, layout));
-    let attention = ["query", "key", "value", "attention", "attn", "out"];
-    let is_attention = shape.len() == 3 && attention.iter().any(|word| name.contains(word));
     if let (Role::Dense, [a, b]) = (role, shape) {
         match layout {
             Layout::OutIn => push(WeightShape::dense(*b, *a)),
@@ -229,7 +247,7 @@ fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Read
         }
         return list;
     }
-    if layout == Layout::InOut && is_attention {
+    if layout == Layout::InOut && has_heads(name, shape) {
         // Flax and Keras keep heads apart: [in, heads, size], and [heads, size, out] on the way out.
         let [a, b, c] = [shape[0], shape[1], shape[2]];
         if name.contains("out") {
@@ -250,6 +268,13 @@ fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Read
         push(WeightShape::conv_transposed(kernel, first, second, 1));
     }
     list
+}
+
+/// Kernels of attention that keep the heads on an axis of their own.
+fn has_heads(name: &str, shape: &[usize]) -> bool {
+    let attention = ["query", "key", "value", "attention", "attn"];
+    let component = name.rsplit(['.', '/']).nth(1).unwrap_or_default();
+    shape.len() == 3 && name.ends_with("kernel") && attention.iter().any(|word| component.contains(word) || (component == "out" && name.to_lowercase().contains(word)))
 }
 
 fn role(name: &str, shape: &[usize]) -> Role {
@@ -273,16 +298,17 @@ fn role(name: &str, shape: &[usize]) -> Role {
             }
         }
         _ => {
+            if last == "bias" {
+                return Role::Bias;
+            }
             let table = ["embed", "wte", "wpe", "vocab", "lookup", "position", "pos_emb"];
             let projects = ["proj", "patch", "dense", "conv", "mlp", "attn", "fc"];
             let word = lower.rsplit(['.', '/']).take(2).collect::<Vec<_>>().join(".");
             let is_table = has(&table) && !projects.iter().any(|p| word.contains(p));
             if is_table || (shape.len() == 3 && shape[0] == 1) {
                 Role::Embedding
-            } else if shape.len() == 2 {
+            } else if shape.len() == 2 || has_heads(name, shape) {
                 Role::Dense
-            } else if last.contains("bias") {
-                Role::Bias
             } else {
                 Role::Conv
             }

@@ -48,7 +48,7 @@ pub(crate) fn blame(record: &mut TensorRecord, facts: &Facts, fault: &Fault) {
 }
 
 /// A number as it is written in a rule: four digits.
-pub(crate) fn digits(value: f64) -> f64 {
+fn digits(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
 }
 
@@ -61,6 +61,9 @@ pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
     let share = facts.scan.sketch.zeros() as f64 / n;
     let shape = &part.readings.first()?.shape;
     let m = &facts.scan.moments;
+    // A zero row or column is a fault; a sparse law spreads its zeros over all of them.
+    let lines = [&facts.structure.rows, &facts.structure.columns];
+    let empty = lines.iter().any(|l| l.far.iter().any(|(_, ratio, _)| *ratio == 0.0));
     let one_value = facts.scan.at_max as f64 + facts.scan.sketch.zeros() as f64 == n;
     let gain = digits(m.max());
     let mut options = Vec::new();
@@ -70,7 +73,8 @@ pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
     }
     options.push(Initializer::DeltaOrthogonal { gain: 1.0 });
     let rows = shape.outputs() as f64;
-    for sparsity in [share, (share * rows).round() / rows, (share * 10.0).round() / 10.0] {
+    let sparsities = if empty { Vec::new() } else { vec![share, (share * rows).round() / rows, (share * 10.0).round() / 10.0] };
+    for sparsity in sparsities {
         options.push(Initializer::Sparse { sparsity, std: digits(facts.std) });
     }
     options.into_iter().find_map(|initializer| {
@@ -152,21 +156,62 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         for &i in &of_role {
             groups.entry(measured[i].record.group.clone()).or_default().push(i);
         }
-        let shared = custom(measured, &of_role);
+        let shared = custom(measured, &of_role, FEWEST);
         for members in groups.values() {
-            if let Some(law) = custom(measured, members) {
+            if let Some(law) = custom(measured, members, FEWEST) {
                 apply(measured, members, &law, limits, true);
             } else if let Some(law) = &shared {
                 apply(measured, members, law, limits, false);
             }
         }
+        if shared.is_none() && custom(measured, &of_role, 2).is_none() {
+            same_mistake(measured, &of_role, limits);
+        }
     }
     residuals(measured, limits);
 }
 
+/// Where no law is shared but a mistake is, all follow from that one.
+fn same_mistake(measured: &mut [Measured<'_>], members: &[usize], limits: &Limits) {
+    let key = |c: &Candidate| c.fault.as_ref().map(|f| (f.meant.to_string(), f.factor.clone()));
+    let mut votes: BTreeMap<(String, String), (usize, f64)> = BTreeMap::new();
+    for &i in members {
+        let Some(fit) = &measured[i].fit else { continue };
+        let mut own: BTreeMap<(String, String), f64> = BTreeMap::new();
+        for scored in &fit.accepted {
+            if let Some(key) = key(&scored.candidate) {
+                let best = own.entry(key).or_insert(f64::NEG_INFINITY);
+                *best = best.max(scored.score);
+            }
+        }
+        for (key, score) in own {
+            let vote = votes.entry(key).or_insert((0, 0.0));
+            vote.0 += 1;
+            vote.1 += score;
+        }
+    }
+    let most = votes.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then(a.1.1.total_cmp(&b.1.1)));
+    let Some((mistake, (count, _))) = most else { return };
+    if count < 2 || (count as f64) < SHARE * members.len() as f64 {
+        return;
+    }
+    for &i in members {
+        let m = &mut measured[i];
+        let Some(fit) = &m.fit else { continue };
+        let same = fit.accepted.iter().find(|s| key(&s.candidate).as_ref() == Some(&mistake));
+        if let Some(scored) = same
+            && let Some(fault) = &scored.candidate.fault
+        {
+            m.record.findings.retain(|f| !matches!(f.kind, Verdict::WrongScale | Verdict::Unexplained));
+            against(&mut m.record, &m.facts, &expected(&scored.candidate, "inferred"), limits);
+            blame(&mut m.record, &m.facts, fault);
+        }
+    }
+}
+
 /// The initializer that most of them follow.
-fn custom(measured: &[Measured<'_>], members: &[usize]) -> Option<String> {
-    if members.len() < FEWEST {
+fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option<String> {
+    if members.len() < fewest {
         return None;
     }
     let mut votes: BTreeMap<String, (usize, f64)> = BTreeMap::new();

@@ -34,10 +34,8 @@ pub(crate) struct LineFacts {
     pub(crate) dispersion: f64,
     /// Most deviating first: index, ratio of its standard deviation to the tensor's, z of its variance.
     pub(crate) far: Vec<(usize, f64, f64)>,
-    /// Pairs with equal sums and equal sums of squares to the last bit.
+    /// Lines that repeat an earlier one: the earlier and the later.
     pub(crate) repeated: Vec<(usize, usize)>,
-    /// Number of lines that repeat an earlier one.
-    pub(crate) repeats: usize,
 }
 
 /// Inner products of sampled lines.
@@ -67,8 +65,16 @@ pub(crate) fn structure(
         return Structure::default();
     }
     let kurtosis = m.kurtosis();
-    let rows = lines(&scan.rows, columns, kurtosis);
-    let across = lines(&scan.columns, scan.rows.len(), kurtosis);
+    let (count, size) = (scan.rows.len(), tensor.dtype().bytes());
+    let mut rows = lines(&scan.rows, columns, kurtosis);
+    let mut across = lines(&scan.columns, count, kurtosis);
+    // Equal sums are equal lines only where the bytes say so: an 8-bit format has few sums.
+    let value = |row: usize, column: usize| {
+        let start = (row * columns + column) * size;
+        bytes.get(start..start + size)
+    };
+    rows.keep_equal(|a, b| (0..columns).all(|c| value(a, c) == value(b, c)));
+    across.keep_equal(|a, b| (0..count).all(|r| value(r, a) == value(r, b)));
     let products = products(tensor, bytes, scan.rows.len(), columns);
     Structure { rows, columns: across, products }
 }
@@ -82,7 +88,6 @@ fn lines(lines: &Lines, values: usize, kurtosis: f64) -> LineFacts {
     // The median line is the measure, so that one loud line does not make all others quiet.
     let middle = sorted[count / 2] / n;
     let mut repeated = Vec::new();
-    let mut repeats = 0;
     let mut seen: BTreeMap<(u64, u64), usize> = BTreeMap::new();
     // Short lines of few distinct values meet by chance; zeros are told by their variance.
     if values >= 8 {
@@ -92,15 +97,12 @@ fn lines(lines: &Lines, values: usize, kurtosis: f64) -> LineFacts {
             }
             let first = *seen.entry((sum.to_bits(), square.to_bits())).or_insert(i);
             if first != i {
-                repeats += 1;
-                if repeated.len() < 8 {
-                    repeated.push((first, i));
-                }
+                repeated.push((first, i));
             }
         }
     }
     if !(middle > 0.0) {
-        return LineFacts { count, dispersion: f64::INFINITY, far: Vec::new(), repeated, repeats };
+        return LineFacts { count, dispersion: f64::INFINITY, far: Vec::new(), repeated };
     }
     // A loud line makes the whole tensor's kurtosis large, and must not hide itself by it.
     let spread = (kurtosis.clamp(1.05, 3.2) - 1.0) / n;
@@ -123,7 +125,13 @@ fn lines(lines: &Lines, values: usize, kurtosis: f64) -> LineFacts {
     let dispersion = kept.map(|(_, s)| (s / n / middle - 1.0).powi(2)).sum::<f64>()
         / (count - loud.len()).max(1) as f64
         / if loud.is_empty() { wide } else { spread };
-    LineFacts { count, dispersion, far, repeated, repeats }
+    LineFacts { count, dispersion, far, repeated }
+}
+
+impl LineFacts {
+    fn keep_equal(&mut self, equal: impl Fn(usize, usize) -> bool) {
+        self.repeated.retain(|(a, b)| equal(*a, *b));
+    }
 }
 
 /// Wilson and Hilferty (1931): the cube root of a gamma variable of mean 1 and that variance is nearly
