@@ -18,8 +18,6 @@ use crate::{AuditError, siblings, summary};
 
 /// Tests of one weight: scale, shape, mean, outliers, rows, columns, dependence, copies.
 const TESTS: usize = 8;
-/// Tensors up to this many values are measured side by side, larger ones one after another.
-const SMALL: usize = 1 << 20;
 /// Bins of a picture.
 const BINS: usize = 60;
 
@@ -177,18 +175,12 @@ fn measure_all<'a>(
     limits: &Limits,
     rules: Option<&Rules>,
 ) -> Result<Vec<Measured<'a>>, AuditError> {
-    let one = |(tensor, part): (&'a Tensor, Part)| measure(checkpoint, tensor, part, limits, rules);
-    let (small, large): (Vec<_>, Vec<_>) =
-        parts.into_iter().enumerate().partition(|(_, (t, _))| t.elements() <= SMALL);
-    let mut done: Vec<(usize, Measured<'a>)> = small
+    // Tensors side by side, and the chunks of each; an indexed collection keeps their order.
+    parts
         .into_par_iter()
-        .map(|(index, item)| Ok((index, one(item)?)))
-        .collect::<Result<_, AuditError>>()?;
-    for (index, item) in large {
-        done.push((index, one(item)?));
-    }
-    done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, measured)| measured).collect())
+        .with_max_len(1)
+        .map(|(tensor, part)| measure(checkpoint, tensor, part, limits, rules))
+        .collect()
 }
 
 fn measure<'a>(

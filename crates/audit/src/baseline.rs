@@ -47,7 +47,7 @@ impl Audit {
                 }
             }
             if let Some(text) = changed(tensor, old, band) {
-                tensor.notice(Verdict::WrongScale, Severity::Finding, text);
+                tensor.notice(Verdict::Changed, Severity::Finding, text);
             }
             tensor.conclude();
         }

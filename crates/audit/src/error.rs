@@ -72,6 +72,9 @@ impl AuditError {
     }
 
     pub(crate) fn damaged(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Damaged { path: path.to_owned(), reason: reason.into() }
+        // A damaged file may quote anything; a sentence is one line.
+        let printable = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        let reason = reason.into().chars().map(printable).collect();
+        Self::Damaged { path: path.to_owned(), reason }
     }
 }

@@ -207,6 +207,9 @@ pub enum Verdict {
     /// Has been trained.
     #[serde(rename = "trained")]
     Trained,
+    /// It differs from the baseline.
+    #[serde(rename = "changed")]
+    Changed,
     /// Its mean is off.
     #[serde(rename = "wrong mean")]
     WrongMean,
@@ -253,6 +256,7 @@ impl Verdict {
             Self::Unmatched => "unmatched",
             Self::Unexplained => "unexplained",
             Self::Trained => "trained",
+            Self::Changed => "changed",
             Self::WrongMean => "wrong mean",
             Self::WrongScale => "wrong scale",
             Self::WrongLaw => "wrong law",

@@ -191,9 +191,10 @@ fn products(tensor: &Tensor, bytes: &[u8], rows: usize, columns: usize) -> Optio
     }
     let squared_cosine = sum / f64::max(pairs, 1.0) * values as f64;
     let mean = lengths.iter().sum::<f64>() / lines as f64;
-    let rounding = 4.0 * tensor.dtype().epsilon().max(1e-6);
+    let rounding = (4.0 * tensor.dtype().epsilon()).clamp(4e-6, 0.02);
     // Whole lines only: a part of an orthogonal row is not orthogonal.
     let orthogonal = values == length
+        && squared_cosine < 0.3
         && largest.0.abs() < rounding
         && lengths.iter().all(|l| (l / mean - 1.0).abs() < rounding);
     let rank = rank(gram);
