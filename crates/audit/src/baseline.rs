@@ -35,7 +35,11 @@ impl Audit {
         for tensor in &mut self.tensors {
             names.insert(tensor.name.clone());
             let Some(old) = before.get(tensor.name.as_str()) else {
-                tensor.notice(Verdict::Unmatched, Severity::Warning, "the baseline does not hold it");
+                tensor.notice(
+                    Verdict::Unmatched,
+                    Severity::Warning,
+                    "the baseline does not hold it",
+                );
                 tensor.conclude();
                 continue;
             };
@@ -55,7 +59,8 @@ impl Audit {
             let text = format!("{}: the baseline holds it, this checkpoint does not", gone.name);
             self.remarks.push(Finding::new(Verdict::Unmatched, Severity::Finding, text));
         }
-        let with = |severity| self.tensors.iter().filter(|t| t.severity() == Some(severity)).count();
+        let with =
+            |severity| self.tensors.iter().filter(|t| t.severity() == Some(severity)).count();
         self.counts.findings = with(Severity::Finding);
         self.counts.warnings = with(Severity::Warning);
     }

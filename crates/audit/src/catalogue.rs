@@ -45,12 +45,16 @@ pub(crate) fn candidates(part: &Part, std: f64, layers: Option<usize>) -> Vec<Ca
         // The other order of the axes, and a transposed convolution read as a plain one.
         let ordered = part.layout.is_some() && part.readings[0].layout != reading.layout;
         let plain = part.role == Role::Dense && !ordered;
-        let penalty = if index == 0 || plain {
-            0.0
-        } else {
-            -5.0
+        let penalty = if index == 0 || plain { 0.0 } else { -5.0 };
+        let mut scaled = Scaled {
+            list: &mut list,
+            shape: &reading.shape,
+            layout: reading.layout,
+            index,
+            penalty,
+            part,
+            layers,
         };
-        let mut scaled = Scaled { list: &mut list, shape: &reading.shape, layout: reading.layout, index, penalty, part, layers };
         match part.role {
             Role::Bias => scaled.push(Family::Uniform, 1.0 / 3.0, FanMode::FanIn, 0.0),
             Role::Embedding => scaled.embedding(),
@@ -154,7 +158,9 @@ impl Scaled<'_> {
         self.push(Family::Uniform, 1.0 / 3.0, FanMode::FanIn, 0.0);
         self.push(Family::Uniform, 1.0 / 3.0, FanMode::FanOut, if dense { -5.0 } else { -4.0 });
         let dimension = self.shape.outputs().max(self.shape.elements() / self.shape.outputs());
-        for (gain, prior) in [(1.0, 0.0), (2f64.sqrt(), -1.0), (5.0 / 3.0, -3.0), (0.01, -2.0), (0.1, -4.0)] {
+        for (gain, prior) in
+            [(1.0, 0.0), (2f64.sqrt(), -1.0), (5.0 / 3.0, -3.0), (0.01, -2.0), (0.1, -4.0)]
+        {
             let initializer = Initializer::Orthogonal { gain };
             if let Ok(law) = initializer.law(self.shape) {
                 self.list.push(Candidate {
@@ -175,7 +181,9 @@ impl Scaled<'_> {
     fn mistakes(&mut self) {
         for family in FAMILIES {
             let base = if family == Family::Cut(3) { Family::Cut(2) } else { family };
-            for (scale, mode) in [(1.0, FanMode::FanIn), (2.0, FanMode::FanIn), (1.0, FanMode::FanAvg)] {
+            for (scale, mode) in
+                [(1.0, FanMode::FanIn), (2.0, FanMode::FanIn), (1.0, FanMode::FanAvg)]
+            {
                 let Some(meant) = base.scaled(scale, mode) else { continue };
                 let Ok(law) = meant.law(self.shape) else { continue };
                 let expected = law.std();
@@ -280,8 +288,16 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
     // normal(0.02) with the variance and the standard deviation mistaken for each other.
     for meant in [0.02f64, 0.01, 0.05] {
         for (own, factor, cause) in [
-            (meant * meant, "variance used as std", "the variance was passed where the standard deviation belongs"),
-            (meant.sqrt(), "std used as variance", "the standard deviation was passed where the variance belongs"),
+            (
+                meant * meant,
+                "variance used as std",
+                "the variance was passed where the standard deviation belongs",
+            ),
+            (
+                meant.sqrt(),
+                "std used as variance",
+                "the standard deviation was passed where the variance belongs",
+            ),
         ] {
             if own == 0.1 || own == 0.0025 {
                 continue; // more likely chosen
@@ -292,7 +308,13 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
                 meant: Initializer::normal(meant),
                 expected_std: meant,
             };
-            push(Family::Normal, Initializer::normal(own), Family::Normal.law(0.0, own), -4.0, Some(fault));
+            push(
+                Family::Normal,
+                Initializer::normal(own),
+                Family::Normal.law(0.0, own),
+                -4.0,
+                Some(fault),
+            );
         }
     }
 }

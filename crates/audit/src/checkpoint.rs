@@ -107,18 +107,16 @@ impl Tensor {
     }
 
     /// A numpy array.
-    pub(crate) fn from_numpy(
-        name: String,
-        array: npy::Array,
-        place: Place,
-    ) -> Result<Self, Other> {
+    pub(crate) fn from_numpy(name: String, array: npy::Array, place: Place) -> Result<Self, Other> {
         let npy::Array { dtype, endian, fortran, shape, .. } = array;
         match dtype {
             Ok(dtype) => Ok(Self { name, dtype, shape, fortran, endian, file: 0, place }),
             Err(kind) => {
                 let void = matches!(kind.as_str(), "|V2" | "V2" | "<V2" | "|V1" | "V1");
                 let reason = if void {
-                    format!("numpy type {kind}: a bfloat16 or float8 that numpy cannot name; save it as safetensors or as float32")
+                    format!(
+                        "numpy type {kind}: a bfloat16 or float8 that numpy cannot name; save it as safetensors or as float32"
+                    )
                 } else {
                     format!("type {kind} is no floating-point type that weights are stored in")
                 };
@@ -253,7 +251,11 @@ impl Checkpoint {
                 let names: Vec<_> = several.iter().map(|p| p.display().to_string()).collect();
                 return Err(AuditError::Kind {
                     path: path.to_owned(),
-                    reason: format!("it holds {} indices ({}); name one", names.len(), names.join(", ")),
+                    reason: format!(
+                        "it holds {} indices ({}); name one",
+                        names.len(),
+                        names.join(", ")
+                    ),
                 });
             }
         }
@@ -324,7 +326,10 @@ impl Checkpoint {
                 None => {
                     return Err(AuditError::damaged(
                         path,
-                        format!("it places tensor \"{}\" in {shard}, which is not there", short(name)),
+                        format!(
+                            "it places tensor \"{}\" in {shard}, which is not there",
+                            short(name)
+                        ),
                     ));
                 }
                 Some([file]) if *file == folder.join(shard) || file.as_os_str().is_empty() => {}
@@ -366,7 +371,9 @@ fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError> {
     if file.starts_with(b"GGUF") {
         return Err(kind("it is a GGUF file, whose weights are quantised"));
     }
-    if file.starts_with(b"\x80") && file.get(1).is_some_and(|v| *v <= 5) && file.get(8) != Some(&b'{')
+    if file.starts_with(b"\x80")
+        && file.get(1).is_some_and(|v| *v <= 5)
+        && file.get(8) != Some(&b'{')
     {
         return Err(kind("it is a Python pickle; save the state with safetensors.torch.save_file"));
     }
@@ -384,7 +391,8 @@ fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError> {
                 place: Place::Plain { start, end },
             }),
             Stored::Other { name: kind, .. } => {
-                let reason = format!("type {kind} is no floating-point type that weights are stored in");
+                let reason =
+                    format!("type {kind} is no floating-point type that weights are stored in");
                 Err(Other { name, shape, reason })
             }
         });

@@ -41,7 +41,9 @@ pub(crate) fn copies(list: &[(&Tensor, &Facts)], level: f64) -> Vec<Copy> {
     let usable: Vec<usize> = (0..list.len())
         .filter(|&i| {
             let facts = list[i].1;
-            facts.head.len() >= FEWEST && !facts.is_constant() && facts.scan.moments.non_finite() == 0
+            facts.head.len() >= FEWEST
+                && !facts.is_constant()
+                && facts.scan.moments.non_finite() == 0
         })
         .collect();
     let pairs = usable.len() * usable.len().saturating_sub(1) / 2;

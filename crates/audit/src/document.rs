@@ -15,7 +15,11 @@ impl Audit {
     /// The page.
     pub fn document(&self) -> Document {
         let lead = match self.rules.as_deref() {
-            Some(rules) => format!("Does this checkpoint start as the rules {} say?", code(rules)),
+            Some(rules) => format!(
+                "Does this checkpoint start as the rules {} say? {}",
+                code(rules),
+                self.rules_source.as_deref().unwrap_or_default()
+            ),
             None => "Does this checkpoint start as its authors think? No rules were given: every law is the likeliest one, and those of a kind are compared with each other.".to_owned(),
         };
         let mut document = Document::new(format!("Audit of {}", self.title()), lead);
@@ -61,7 +65,9 @@ impl Audit {
         } else {
             (Tone::Good, "Nothing speaks against it.")
         };
-        section.blocks.push(Block::Callout { tone, text: format!("**{word}** {}.", self.headline()) });
+        section
+            .blocks
+            .push(Block::Callout { tone, text: format!("**{word}** {}.", self.headline()) });
         section.paragraph(format!("Before training: {}.", self.step_zero_sentence()));
         section.paragraph(format!("{}.", capital(&self.power_sentence())));
         for (severity, title) in [
@@ -112,7 +118,9 @@ impl Audit {
             });
         }
         if left_out > 0 {
-            section.paragraph(format!("{left_out} further kinds have no figure here; the table has their numbers."));
+            section.paragraph(format!(
+                "{left_out} further kinds have no figure here; the table has their numbers."
+            ));
         }
         section
     }
@@ -157,7 +165,8 @@ fn facts(t: &TensorRecord) -> String {
         };
     }
     if let Some(next) = &t.runner_up {
-        text += &format!(" The next likeliest law is {}, {:.1} nats behind.", next.law, next.behind);
+        text +=
+            &format!(" The next likeliest law is {}, {:.1} nats behind.", next.law, next.behind);
     }
     if !t.also.is_empty() {
         text += &format!(" Not to be told from: {}.", t.also.join(", "));

@@ -73,27 +73,75 @@ fn known(context: &Context) -> Vec<Factor> {
     add("1/0.8796", cut.recip(), "corrected by 1/0.8796 for a cut that was not made");
     add("1/sqrt(3)", three.recip(), "a standard deviation was used as the bound of a uniform law");
     add("sqrt(3)", three, "a bound was used as a standard deviation, or sqrt(3) was applied twice");
-    if context.scaled && let Some(fans) = context.fans {
+    if context.scaled
+        && let Some(fans) = context.fans
+    {
         let (i, o) = (fans.fan_in() as f64, fans.fan_out() as f64);
-        add("swapped fans", (i / o).sqrt(), "scaled by fan_out where fan_in was meant: the axes were read in the other order");
-        add("swapped fans", (o / i).sqrt(), "scaled by fan_in where fan_out was meant: the axes were read in the other order");
+        add(
+            "swapped fans",
+            (i / o).sqrt(),
+            "scaled by fan_out where fan_in was meant: the axes were read in the other order",
+        );
+        add(
+            "swapped fans",
+            (o / i).sqrt(),
+            "scaled by fan_in where fan_out was meant: the axes were read in the other order",
+        );
     }
     if let Some(layers) = context.layers {
         let l = layers as f64;
-        add("sqrt(2L)", (2.0 * l).sqrt(), &format!("the depth factor 1/sqrt(2L) was not applied, L = {layers}"));
-        add("1/sqrt(2L)", (2.0 * l).sqrt().recip(), &format!("a depth factor 1/sqrt(2L) was applied where none belongs, or twice, L = {layers}"));
-        add("sqrt(L)", l.sqrt(), &format!("a depth factor 1/sqrt(L) was not applied, L = {layers}"));
-        add("1/sqrt(L)", l.sqrt().recip(), &format!("a depth factor 1/sqrt(L) was applied where none belongs, L = {layers}"));
+        add(
+            "sqrt(2L)",
+            (2.0 * l).sqrt(),
+            &format!("the depth factor 1/sqrt(2L) was not applied, L = {layers}"),
+        );
+        add(
+            "1/sqrt(2L)",
+            (2.0 * l).sqrt().recip(),
+            &format!(
+                "a depth factor 1/sqrt(2L) was applied where none belongs, or twice, L = {layers}"
+            ),
+        );
+        add(
+            "sqrt(L)",
+            l.sqrt(),
+            &format!("a depth factor 1/sqrt(L) was not applied, L = {layers}"),
+        );
+        add(
+            "1/sqrt(L)",
+            l.sqrt().recip(),
+            &format!("a depth factor 1/sqrt(L) was applied where none belongs, L = {layers}"),
+        );
     }
     if context.groups > 1 {
         let g = (context.groups as f64).sqrt();
-        add("sqrt(groups)", g, "the fan was divided by the groups twice, or where it should not be");
+        add(
+            "sqrt(groups)",
+            g,
+            "the fan was divided by the groups twice, or where it should not be",
+        );
         add("1/sqrt(groups)", g.recip(), "the fan was not divided by the groups");
     }
-    add("sqrt(6)", six, "sqrt(3) of a uniform bound and the gain sqrt(2) were both applied twice or both out of place");
-    add("1/sqrt(6)", six.recip(), "sqrt(3) of a uniform bound and the gain sqrt(2) are both missing");
-    add("variance used as std", context.expected, "the variance was passed where the standard deviation belongs");
-    add("std used as variance", context.expected.recip().sqrt(), "the standard deviation was passed where the variance belongs");
+    add(
+        "sqrt(6)",
+        six,
+        "sqrt(3) of a uniform bound and the gain sqrt(2) were both applied twice or both out of place",
+    );
+    add(
+        "1/sqrt(6)",
+        six.recip(),
+        "sqrt(3) of a uniform bound and the gain sqrt(2) are both missing",
+    );
+    add(
+        "variance used as std",
+        context.expected,
+        "the variance was passed where the standard deviation belongs",
+    );
+    add(
+        "std used as variance",
+        context.expected.recip().sqrt(),
+        "the standard deviation was passed where the variance belongs",
+    );
     if context.field > 1 {
         let k = (context.field as f64).sqrt();
         add("sqrt(kernel)", k, "the kernel's area is missing from the fan");
@@ -128,7 +176,7 @@ mod tests {
         };
         let found = |ratio: f64| name(ratio, 0.01, &context).map(|f| f.name);
         for (ratio, expected) in [
-            (1.4142, "sqrt(2)"),
+            (std::f64::consts::SQRT_2, "sqrt(2)"),
             (0.5774, "1/sqrt(3)"),
             (0.8796, "0.8796"),
             (2.4495, "sqrt(6)"),

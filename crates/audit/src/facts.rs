@@ -5,13 +5,13 @@ use std::borrow::Cow;
 use gainstage_spec::{Law, Layout};
 use gainstage_stats::{ks_p_value, variance_test};
 
+use crate::AuditError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::decode_f32;
 use crate::role::Part;
 use crate::scan::{Lines, Scan, scan};
 use crate::sketch::{Coarse, Sketch};
 use crate::structure::{Structure, structure};
-use crate::AuditError;
 
 /// Distance from the median, in standard deviations of the middle two thirds, beyond which no Gaussian
 /// value lies: 10^-15 each.

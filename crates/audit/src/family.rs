@@ -33,7 +33,12 @@ impl Family {
             Self::Cut(sigmas) => {
                 let cut = f64::from(sigmas);
                 let sigma = std / cut_std(sigmas);
-                Law::TruncatedNormal { mean, sigma, low: mean - cut * sigma, high: mean + cut * sigma }
+                Law::TruncatedNormal {
+                    mean,
+                    sigma,
+                    low: mean - cut * sigma,
+                    high: mean + cut * sigma,
+                }
             }
             Self::Sphere(dimension) => {
                 Law::SphereCoordinate { dimension, radius: std * (dimension as f64).sqrt() }

@@ -42,7 +42,8 @@ fn fits(pattern: &[char], name: &[char]) -> bool {
         let double = star && pattern.get(i + 1) == Some(&'*');
         for at in 0..=name.len() {
             if star {
-                let extend = at > 0 && next[at - 1] && (double || !matches!(name[at - 1], '.' | '/'));
+                let extend =
+                    at > 0 && next[at - 1] && (double || !matches!(name[at - 1], '.' | '/'));
                 next[at] = reach[at] || extend;
             } else if at > 0 && reach[at - 1] {
                 next[at] = pattern[i] == '?' || pattern[i] == name[at - 1];
@@ -92,7 +93,7 @@ mod tests {
         ] {
             assert_eq!(matches(pattern, name), fits, "{pattern} {name}");
         }
-        assert!(!matches(&"**a".repeat(50), &"a".repeat(2000).replace("aa", "ab").repeat(1)[1..]));
+        assert!(!matches(&"**a".repeat(50), &"ab".repeat(1000)[1..]));
         assert_eq!(generalise("layers.12.fc1.weight"), "layers.*.fc*.weight");
         assert!(matches(&generalise("dense_3/kernel"), "dense_10/kernel"));
     }

@@ -40,7 +40,8 @@ impl Group<'_> {
 impl Audit {
     /// The tensors folded: alike are those of one group, role, law, verdict and factor.
     pub fn groups(&self) -> Vec<Group<'_>> {
-        type Key<'a> = (&'a str, &'a str, Option<&'a str>, Verdict, Option<&'a str>, Option<Severity>);
+        type Key<'a> =
+            (&'a str, &'a str, Option<&'a str>, Verdict, Option<&'a str>, Option<Severity>);
         let mut keys: Vec<(Key<'_>, Group<'_>)> = Vec::new();
         for tensor in &self.tensors {
             let key = (

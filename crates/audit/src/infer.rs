@@ -63,7 +63,14 @@ pub(crate) fn infer(facts: &Facts, part: &Part, limits: &Limits) -> Fit {
         .map(|(family, law, _)| (*family, law.clone()))
     else {
         let law = Law::Point { value: facts.mean };
-        return Fit { family: Family::Normal, law, distance: 1.0, shape_p: 0.0, accepted: Vec::new(), next: None };
+        return Fit {
+            family: Family::Normal,
+            law,
+            distance: 1.0,
+            shape_p: 0.0,
+            accepted: Vec::new(),
+            next: None,
+        };
     };
     let (distance, shape_p) = facts.distance(&law);
     let shaped = distance <= SHAPE_BAND || shape_p >= limits.level;
@@ -110,9 +117,8 @@ fn families(facts: &Facts, part: &Part) -> Vec<(Family, Law, f64)> {
     let orthogonal = facts.structure.products.as_ref().is_some_and(|p| p.orthogonal);
     let list: Vec<Family> = if orthogonal {
         let shapes = part.readings.iter().map(|r| &r.shape);
-        let mut spheres: Vec<Family> = shapes
-            .map(|s| Family::Sphere(s.outputs().max(s.elements() / s.outputs())))
-            .collect();
+        let mut spheres: Vec<Family> =
+            shapes.map(|s| Family::Sphere(s.outputs().max(s.elements() / s.outputs()))).collect();
         spheres.sort_unstable();
         spheres.dedup();
         spheres
@@ -127,7 +133,9 @@ fn families(facts: &Facts, part: &Part) -> Vec<(Family, Law, f64)> {
         let own = family.law(mean, std);
         let bound = own.support().1 - mean;
         let by_reach = match family {
-            Family::Uniform | Family::Cut(_) if reach > 0.0 => family.law(mean, std * reach / bound),
+            Family::Uniform | Family::Cut(_) if reach > 0.0 => {
+                family.law(mean, std * reach / bound)
+            }
             _ => return own,
         };
         let (a, b) = (facts.bins.log_likelihood(&own), facts.bins.log_likelihood(&by_reach));

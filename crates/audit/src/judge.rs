@@ -1,14 +1,15 @@
 //! One tensor against the law that it should follow.
 
-use gainstage_spec::{Initializer, Law, Layout};
+use gainstage_spec::{Fans, Initializer, Law, Layout, WeightShape};
 
 use crate::checkpoint::Tensor;
-use crate::facts::Facts;
 use crate::factor::{self, Context};
+use crate::facts::Facts;
 use crate::family::Family;
 use crate::infer::{Fit, Scored};
+use crate::names::pattern;
 use crate::record::{RunnerUp, Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role, pattern};
+use crate::role::{Part, Role};
 use crate::tail::quantile;
 
 /// Kolmogorov-Smirnov distance between shapes that does not matter. A Gaussian and one cut at two sigma
@@ -64,8 +65,8 @@ pub(crate) fn blank(tensor: &Tensor, file: String, part: &Part, facts: &Facts) -
         shape: tensor.shape().to_vec(),
         dtype: tensor.dtype(),
         role: part.role,
-        fan_in: fans.map(|f| f.fan_in()),
-        fan_out: fans.map(|f| f.fan_out()),
+        fan_in: fans.map(Fans::fan_in),
+        fan_out: fans.map(Fans::fan_out),
         layout,
         layout_reason: part.why.clone(),
         group: pattern(tensor.name()),
@@ -123,16 +124,17 @@ pub(crate) fn against(
 }
 
 /// Whether the scale is off: surely, and by more than does not matter.
-pub(crate) fn scale_is_off(record: &TensorRecord, facts: &Facts, law: &Law, limits: &Limits) -> bool {
+pub(crate) fn scale_is_off(
+    record: &TensorRecord,
+    facts: &Facts,
+    law: &Law,
+    limits: &Limits,
+) -> bool {
     let Some(ratio) = record.ratio else { return false };
     let off = (ratio - 1.0).abs() > limits.band;
-    let sure = match law {
-        Law::SphereCoordinate { .. } => true,
-        _ => {
-            let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
-            ratio.ln().abs() > quantile(limits.level) * error
-        }
-    };
+    let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
+    let fixed = matches!(law, Law::SphereCoordinate { .. });
+    let sure = fixed || ratio.ln().abs() > quantile(limits.level) * error;
     off && sure
 }
 
@@ -177,7 +179,9 @@ pub(crate) fn stated(
                 f.name,
                 f.cause
             ),
-            None => format!("std {:.4e} is {ratio:.4} times the expected {:.4e}", facts.std, law.std()),
+            None => {
+                format!("std {:.4e} is {ratio:.4} times the expected {:.4e}", facts.std, law.std())
+            }
         };
         record.factor = named.map(|f| f.name);
         record.notice(Verdict::WrongScale, Severity::Finding, text);
@@ -185,12 +189,12 @@ pub(crate) fn stated(
     shape(record, facts, fit, law, limits);
 }
 
-fn context(part: &Part, expected: &Expected, limits: &Limits) -> Context {
+pub(crate) fn context(part: &Part, expected: &Expected, limits: &Limits) -> Context {
     let shape = part.readings.first().map(|r| &r.shape);
     Context {
-        fans: shape.filter(|_| part.role == Role::Dense).map(|s| s.fans()),
-        field: shape.map_or(1, |s| s.field()),
-        groups: shape.map_or(1, |s| s.groups()),
+        fans: shape.filter(|_| part.role == Role::Dense).map(WeightShape::fans),
+        field: shape.map_or(1, WeightShape::field),
+        groups: shape.map_or(1, WeightShape::groups),
         layers: limits.layers,
         expected: expected.law.std(),
         scaled: expected.scaled,
@@ -204,7 +208,11 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         let seen = facts.scan.sketch.zeros() as f64 / n;
         let error = (zero_share * (1.0 - zero_share) / n).sqrt();
         if (seen - zero_share).abs() > (quantile(limits.level) * error).max(0.01) {
-            let text = format!("{:.2}% zeros, where {:.2}% are expected", 100.0 * seen, 100.0 * zero_share);
+            let text = format!(
+                "{:.2}% zeros, where {:.2}% are expected",
+                100.0 * seen,
+                100.0 * zero_share
+            );
             record.notice(Verdict::WrongLaw, Severity::Finding, text);
         }
         return;
@@ -227,7 +235,8 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         return;
     }
     if orthogonal && facts.structure.products.as_ref().is_some_and(|p| p.lines > 4) {
-        let text = format!("its rows are orthogonal, where independent {family} values are expected");
+        let text =
+            format!("its rows are orthogonal, where independent {family} values are expected");
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
         return;
     }
@@ -236,7 +245,9 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
     // An interval that nothing may leave is seen by one value that does.
     let (low, high) = law.support();
     let beyond = facts.scan.sketch.outside(low, high) + facts.outliers;
-    let leaves = high.is_finite() && beyond > 0 && !record.findings.iter().any(|f| f.kind == Verdict::WrongScale);
+    let leaves = high.is_finite()
+        && beyond > 0
+        && !record.findings.iter().any(|f| f.kind == Verdict::WrongScale);
     let another = distance > SHAPE_BAND && p < limits.level;
     if leaves || another {
         let seen = match fit {
@@ -244,16 +255,27 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
             _ => "of no known shape".to_owned(),
         };
         let text = if leaves {
-            format!("{beyond} values lie beyond [{low:.4}, {high:.4}], which a {family} law never leaves; the values are {seen}")
+            format!(
+                "{beyond} values lie beyond [{low:.4}, {high:.4}], which a {family} law never leaves; the values are {seen}"
+            )
         } else {
-            format!("the values are {seen}, not {family}: Kolmogorov-Smirnov distance {distance:.3}")
+            format!(
+                "the values are {seen}, not {family}: Kolmogorov-Smirnov distance {distance:.3}"
+            )
         };
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
     }
 }
 
 /// What can be wrong whatever the law: not finite, constant, clipped, outliers, mean, dependence.
-pub(crate) fn general(record: &mut TensorRecord, part: &Part, facts: &Facts, fit: Option<&Fit>, limits: &Limits, law_has_zeros: bool) {
+pub(crate) fn general(
+    record: &mut TensorRecord,
+    part: &Part,
+    facts: &Facts,
+    fit: Option<&Fit>,
+    limits: &Limits,
+    law_has_zeros: bool,
+) {
     let m = &facts.scan.moments;
     if m.non_finite() > 0 {
         let text = format!(
@@ -283,8 +305,16 @@ pub(crate) fn general(record: &mut TensorRecord, part: &Part, facts: &Facts, fit
     let error = facts.std / (m.count() as f64).sqrt();
     let orthogonal = facts.structure.products.as_ref().is_some_and(|p| p.orthogonal);
     let center = facts.mean.abs();
-    if !orthogonal && facts.outliers == 0 && center > MEAN_BAND * facts.std && center > quantile(limits.level) * error {
-        let text = format!("mean {:.4e} is {:.2} standard deviations from zero", facts.mean, facts.mean / facts.std);
+    if !orthogonal
+        && facts.outliers == 0
+        && center > MEAN_BAND * facts.std
+        && center > quantile(limits.level) * error
+    {
+        let text = format!(
+            "mean {:.4e} is {:.2} standard deviations from zero",
+            facts.mean,
+            facts.mean / facts.std
+        );
         record.notice(Verdict::WrongMean, Severity::Finding, text);
     }
     if !law_has_zeros {

@@ -18,7 +18,9 @@ const COSINE: f64 = 1.25;
 pub(crate) fn has_structure(facts: &Facts) -> bool {
     uneven(&facts.structure.rows)
         || uneven(&facts.structure.columns)
-        || facts.structure.products.as_ref().is_some_and(dependent)
+        // A mean makes all cosines large.
+        || (facts.mean.abs() < 0.1 * facts.std
+            && facts.structure.products.as_ref().is_some_and(dependent))
 }
 
 fn uneven(lines: &LineFacts) -> bool {
@@ -48,9 +50,12 @@ pub(crate) fn dependence(record: &mut TensorRecord, part: &Part, facts: &Facts, 
         (facts.outliers as f64) < 0.03 * n * far(lines, limits).len() as f64
     };
     let few = facts.outliers > 0 && both.iter().all(|l| l.far.is_empty() || wild(l));
+    // A loud column makes some rows loud: the farther of the two is the cause.
+    let farthest = |lines: &LineFacts| lines.far.first().map_or(0.0, |(_, _, z)| z.abs());
+    let most = both.iter().map(|l| farthest(l)).fold(0.0, f64::max);
     for (lines, name) in both.into_iter().zip(names) {
         repeated(record, lines, name);
-        if !few {
+        if !few && farthest(lines) >= most {
             out_of_line(record, part, lines, name, limits);
         }
     }
@@ -84,7 +89,8 @@ fn repeated(record: &mut TensorRecord, lines: &LineFacts, name: &str) {
     if let Some((first, second)) = lines.repeated.first() {
         let text = format!(
             "{} of {} {name} repeat earlier ones, the first is {second}, a copy of {first}",
-            lines.repeated.len(), lines.count
+            lines.repeated.len(),
+            lines.count
         );
         record.notice(Verdict::RankDeficient, Severity::Finding, text);
     }

@@ -42,9 +42,8 @@ impl Audit {
     pub fn to_sarif(&self) -> Value {
         let mut kinds: Vec<_> = Vec::new();
         let mut results = Vec::new();
-        let tensors = self.tensors.iter().flat_map(|t| {
-            t.findings.iter().map(move |f| (f, Some(t)))
-        });
+        let tensors =
+            self.tensors.iter().flat_map(|t| t.findings.iter().map(move |f| (f, Some(t))));
         for (finding, tensor) in tensors.chain(self.remarks.iter().map(|f| (f, None))) {
             let level = match finding.severity {
                 Severity::Finding => "error",
@@ -54,11 +53,14 @@ impl Audit {
             if !kinds.contains(&finding.kind) {
                 kinds.push(finding.kind);
             }
-            let file = tensor.map_or_else(|| self.files.first().cloned().unwrap_or_default(), |t| t.file.clone());
-            let mut location = json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&file) } } });
+            let file = tensor.map_or_else(
+                || self.files.first().cloned().unwrap_or_default(),
+                |t| t.file.clone(),
+            );
+            let mut location =
+                json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&file) } } });
             if let Some(tensor) = tensor {
-                location["logicalLocations"] =
-                    json!([{ "name": tensor.name, "kind": "member" }]);
+                location["logicalLocations"] = json!([{ "name": tensor.name, "kind": "member" }]);
             }
             let name = tensor.map_or("checkpoint", |t| t.name.as_str());
             results.push(json!({

@@ -117,14 +117,18 @@ mod tests {
     fn headers_are_read_as_numpy_writes_them() {
         let text = "{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }   \n";
         let read = header(&array(text)).expect("a right header");
-        assert_eq!((read.dtype.clone(), read.fortran, read.shape.clone()), (Ok(Dtype::F32), false, vec![3, 4]));
+        assert_eq!(
+            (read.dtype.clone(), read.fortran, read.shape.clone()),
+            (Ok(Dtype::F32), false, vec![3, 4])
+        );
         assert_eq!((read.data, read.size()), (10 + text.len(), Some(48)));
         let scalar = "{'descr': '>f8', 'fortran_order': True, 'shape': (), }\n";
         let read = header(&array(scalar)).expect("a scalar");
         assert_eq!((read.endian, read.shape.len(), read.size()), (Endian::Big, 0, Some(8)));
         let vector = "{'descr': '|V2', 'fortran_order': False, 'shape': (7,), }\n";
         assert_eq!(header(&array(vector)).expect("void").dtype, Err("|V2".to_owned()));
-        let record = "{'descr': [('a', '<f4'), ('b', '<i8')], 'fortran_order': False, 'shape': (7,), }\n";
+        let record =
+            "{'descr': [('a', '<f4'), ('b', '<i8')], 'fortran_order': False, 'shape': (7,), }\n";
         assert!(header(&array(record)).expect("records").dtype.is_err());
     }
 

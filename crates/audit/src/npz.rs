@@ -26,10 +26,11 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
             continue;
         }
         let name = entry.name().to_owned();
-        if name.ends_with("data.pkl") || name.ends_with(".h5") {
+        let keras = Path::new(&name).extension().is_some_and(|e| e == "h5");
+        if keras || name.ends_with("data.pkl") {
             return Err(AuditError::Kind {
                 path: path.to_owned(),
-                reason: if name.ends_with(".h5") {
+                reason: if keras {
                     "it is a Keras archive around an HDF5 file; save the arrays with numpy.savez"
                 } else {
                     "it is a PyTorch archive around a pickle; save the state with safetensors.torch.save_file"
@@ -69,7 +70,11 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
                 let (header, size) = (array.data, array.size().unwrap_or(usize::MAX));
                 (array, Place::Deflated { start, end, header, size })
             }
-            other => return Err(said(format!("it is compressed by {other}; stored and deflated are known"))),
+            other => {
+                return Err(said(format!(
+                    "it is compressed by {other}; stored and deflated are known"
+                )));
+            }
         };
         if array.dtype.is_ok() {
             let size = array.size();

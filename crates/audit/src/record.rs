@@ -17,6 +17,8 @@ pub struct Audit {
     pub files: Vec<String>,
     /// The rules file or preset; `None` where laws were inferred.
     pub rules: Option<String>,
+    /// Where the rules say that they come from.
+    pub rules_source: Option<String>,
     /// Probability of any false finding in a checkpoint that starts as it should.
     pub false_alarm_rate: f64,
     /// Level of each single test, the rate shared among all of them.

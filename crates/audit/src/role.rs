@@ -101,40 +101,49 @@ impl<'a> Names<'a> {
 
     /// The bias that belongs to a weight.
     pub(crate) fn bias_of(&self, name: &str) -> Option<usize> {
-        WEIGHTS.iter().find_map(|(weight, bias)| {
-            // `fc1.weight`, but also `W1`: the last word, digits aside.
-            let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
-            let stem = word.strip_suffix(weight)?;
-            let of = format!("{stem}{bias}{}", &name[word.len()..]);
-            match self.shapes.get(of.as_str()) {
-                Some([n]) => Some(*n),
+        WEIGHTS
+            .iter()
+            .find_map(|(weight, bias)| {
+                // `fc1.weight`, but also `W1`: the last word, digits aside.
+                let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                let stem = word.strip_suffix(weight)?;
+                let of = format!("{stem}{bias}{}", &name[word.len()..]);
+                match self.shapes.get(of.as_str()) {
+                    Some([n]) => Some(*n),
+                    _ => None,
+                }
+            })
+            .or_else(|| match self.shapes.get(name.replacen("weight", "bias", 1).as_str()) {
+                // `weight_ih_l0`, `in_proj_weight`
+                Some([n]) if name.contains("weight") => Some(*n),
                 _ => None,
-            }
-        })
-        .or_else(|| match self.shapes.get(name.replacen("weight", "bias", 1).as_str()) {
-            // `weight_ih_l0`, `in_proj_weight`
-            Some([n]) if name.contains("weight") => Some(*n),
-            _ => None,
-        })
+            })
     }
 
     /// The shape of the weight that a bias belongs to.
     fn weight_of(&self, name: &str) -> Option<(&'a str, &'a [usize])> {
-        WEIGHTS.iter().find_map(|(weight, bias)| {
-            let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
-            let stem = word.strip_suffix(bias)?;
-            let of = format!("{stem}{weight}{}", &name[word.len()..]);
-            self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
-        })
-        .or_else(|| {
-            let of = name.replacen("bias", "weight", 1);
-            self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
-        })
-        .filter(|(of, _)| *of != name)
+        WEIGHTS
+            .iter()
+            .find_map(|(weight, bias)| {
+                let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                let stem = word.strip_suffix(bias)?;
+                let of = format!("{stem}{weight}{}", &name[word.len()..]);
+                self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+            })
+            .or_else(|| {
+                let of = name.replacen("bias", "weight", 1);
+                self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+            })
+            .filter(|(of, _)| *of != name)
     }
 
     /// Role, fans and layout of a tensor; `Err` with the reason for what is no parameter.
-    pub(crate) fn part(&self, name: &str, shape: &[usize], forced: Option<Layout>) -> Result<Part, String> {
+    pub(crate) fn part(
+        &self,
+        name: &str,
+        shape: &[usize],
+        forced: Option<Layout>,
+    ) -> Result<Part, String> {
         if shape.contains(&0) {
             return Err("it holds no values".to_owned());
         }
@@ -145,9 +154,17 @@ impl<'a> Names<'a> {
         Ok(match role {
             Role::Dense | Role::Conv => self.weight(role, name, shape, forced),
             Role::Embedding => {
-                let reading = reading(WeightShape::embedding(shape[0], shape[1..].iter().product()), Layout::OutIn);
+                let reading = reading(
+                    WeightShape::embedding(shape[0], shape[1..].iter().product()),
+                    Layout::OutIn,
+                );
                 let readings = reading.into_iter().collect();
-                Part { role, readings, layout: None, why: "a table, which has one order".to_owned() }
+                Part {
+                    role,
+                    readings,
+                    layout: None,
+                    why: "a table, which has one order".to_owned(),
+                }
             }
             Role::Bias => {
                 let weight = self.weight_of(name).filter(|(_, s)| s.len() >= 2);
@@ -161,7 +178,10 @@ impl<'a> Names<'a> {
     }
 
     fn weight(&self, role: Role, name: &str, shape: &[usize], forced: Option<Layout>) -> Part {
-        let mut both = [readings(role, name, shape, Layout::OutIn), readings(role, name, shape, Layout::InOut)];
+        let mut both = [
+            readings(role, name, shape, Layout::OutIn),
+            readings(role, name, shape, Layout::InOut),
+        ];
         let (layout, why) = match forced {
             Some(layout) => (Some(layout), "as told".to_owned()),
             None => self.layout(name, shape, &both),
@@ -192,7 +212,12 @@ impl<'a> Names<'a> {
         Part { role, readings, layout, why }
     }
 
-    fn layout(&self, name: &str, shape: &[usize], both: &[Vec<Reading>; 2]) -> (Option<Layout>, String) {
+    fn layout(
+        &self,
+        name: &str,
+        shape: &[usize],
+        both: &[Vec<Reading>; 2],
+    ) -> (Option<Layout>, String) {
         let square = shape.len() == 2 && shape[0] == shape[1];
         let outputs = |layout: usize, n: usize| both[layout].iter().any(|r| r.shape.outputs() == n);
         let bias = self.bias_of(name);
@@ -232,7 +257,10 @@ fn by_name(name: &str, conv1d: bool) -> Option<(Layout, &'static str)> {
     }
 }
 
-fn reading(shape: Result<WeightShape, gainstage_spec::SpecError>, layout: Layout) -> Option<Reading> {
+fn reading(
+    shape: Result<WeightShape, gainstage_spec::SpecError>,
+    layout: Layout,
+) -> Option<Reading> {
     shape.ok().map(|shape| Reading { shape, layout })
 }
 
@@ -259,10 +287,13 @@ fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Read
     if shape.len() >= 3 {
         let (first, second, kernel) = match layout {
             Layout::OutIn => (shape[0], shape[1], &shape[2..]),
-            Layout::InOut => (shape[shape.len() - 1], shape[shape.len() - 2], &shape[..shape.len() - 2]),
+            Layout::InOut => {
+                (shape[shape.len() - 1], shape[shape.len() - 2], &shape[..shape.len() - 2])
+            }
         };
         // A second axis of one is a depthwise kernel, or an image of one channel; fan-in is the same.
-        let depthwise = second == 1 && first > 1 && (name.contains("dw") || name.contains("depthwise"));
+        let depthwise =
+            second == 1 && first > 1 && (name.contains("dw") || name.contains("depthwise"));
         let groups = if depthwise { first } else { 1 };
         push(WeightShape::conv(kernel, second * groups, first, groups));
         push(WeightShape::conv_transposed(kernel, first, second, 1));
@@ -274,24 +305,31 @@ fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Read
 fn has_heads(name: &str, shape: &[usize]) -> bool {
     let attention = ["query", "key", "value", "attention", "attn"];
     let component = name.rsplit(['.', '/']).nth(1).unwrap_or_default();
-    shape.len() == 3 && name.ends_with("kernel") && attention.iter().any(|word| component.contains(word) || (component == "out" && name.to_lowercase().contains(word)))
+    shape.len() == 3
+        && name.ends_with("kernel")
+        && attention.iter().any(|word| {
+            component.contains(word) || (component == "out" && name.to_lowercase().contains(word))
+        })
 }
 
 fn role(name: &str, shape: &[usize]) -> Role {
     let lower = name.to_ascii_lowercase();
     let last = lower.rsplit(['.', '/']).next().unwrap_or(&lower);
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    let ends = |words: &[&str]| words.iter().any(|word| last.starts_with(word) || last.ends_with(word));
-    if ends(&["running_mean", "running_var", "moving_mean", "moving_variance"]) || has(&["batch_stats"]) {
+    let ends =
+        |words: &[&str]| words.iter().any(|word| last.starts_with(word) || last.ends_with(word));
+    if ends(&["running_mean", "running_var", "moving_mean", "moving_variance"])
+        || has(&["batch_stats"])
+    {
         return Role::Statistic;
     }
     match shape.len() {
         0 => Role::Vector,
         1 => {
-            let norm = has(&["norm", "ln_", ".ln", "bn", "downsample.1", "layer_norm"]);
-            if ends(&["bias", "beta"]) || last.trim_end_matches(|c: char| c.is_ascii_digit()) == "b" {
+            if ends(&["bias", "beta"]) || last.trim_end_matches(|c: char| c.is_ascii_digit()) == "b"
+            {
                 Role::Bias
-            } else if ends(&["gamma", "scale"]) || (last == "weight" && norm) || last == "weight" {
+            } else if ends(&["gamma", "scale"]) || last == "weight" {
                 Role::NormScale
             } else {
                 Role::Vector
@@ -321,75 +359,14 @@ fn buffer(name: &str, shape: &[usize]) -> Option<&'static str> {
     let last = name.rsplit(['.', '/']).next().unwrap_or(name);
     match last {
         "num_batches_tracked" => Some("a counter of batches"),
-        "inv_freq" | "cos_cached" | "sin_cached" | "freqs_cis" => Some("rotary frequencies, computed and not drawn"),
+        "inv_freq" | "cos_cached" | "sin_cached" | "freqs_cis" => {
+            Some("rotary frequencies, computed and not drawn")
+        }
         "position_ids" | "relative_position_index" => Some("indices, not weights"),
         "masked_bias" => Some("an attention mask"),
         "bias" if shape.len() == 4 && shape[..2] == [1, 1] => Some("an attention mask"),
         _ => None,
     }
-}
-
-/// A name with its numbers left out, which layers of one kind share.
-pub(crate) fn pattern(name: &str) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut separators = Vec::new();
-    let mut rest = name;
-    loop {
-        let end = rest.find(['.', '/']).unwrap_or(rest.len());
-        let part = &rest[..end];
-        let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
-        parts.push(if stem.is_empty() && !part.is_empty() {
-            "*".to_owned()
-        } else {
-            stem.trim_end_matches('_').to_owned()
-        });
-        match rest[end..].chars().next() {
-            Some(separator) => separators.push(separator),
-            None => break,
-        }
-        rest = &rest[end + 1..];
-    }
-    let mut text = String::new();
-    for (i, part) in parts.iter().enumerate() {
-        text += part;
-        if let Some(separator) = separators.get(i) {
-            text.push(*separator);
-        }
-    }
-    text
-}
-
-/// Text and numbers by turns, so that layer 10 comes after layer 9.
-pub(crate) fn natural(name: &str) -> Vec<(String, u64)> {
-    let mut key = Vec::new();
-    let mut rest = name;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let (text, tail) = rest.split_at(digits);
-        let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
-        key.push((text.to_owned(), tail[..end].parse().unwrap_or(if end == 0 { 0 } else { u64::MAX })));
-        rest = &tail[end..];
-    }
-    key
-}
-
-/// Number of blocks: one more than the largest index of the component that counts furthest under one
-/// stem; `None` below two.
-pub(crate) fn depth<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
-    let mut most: BTreeMap<String, usize> = BTreeMap::new();
-    for name in names {
-        let parts: Vec<&str> = name.split(['.', '/']).collect();
-        for (i, part) in parts.iter().enumerate() {
-            let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
-            let block = stem.is_empty() || ["layer", "block", "layers", "blocks", "h"].iter().any(|w| stem.trim_end_matches('_').ends_with(w));
-            // Parameters lie at least two levels inside a block.
-            if block && i + 2 < parts.len() && let Ok(index) = part[stem.len()..].parse::<usize>() {
-                let count = most.entry(parts[..i].join(".") + stem).or_default();
-                *count = (*count).max(index.saturating_add(1));
-            }
-        }
-    }
-    most.into_values().max().filter(|n| (2..=10_000).contains(n))
 }
 
 #[cfg(test)]
@@ -402,7 +379,10 @@ mod tests {
         let mut at = 0;
         for (name, shape) in tensors {
             let size = 4 * shape.iter().product::<usize>();
-            header.push(format!(r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{at},{}]}}"#, at + size));
+            header.push(format!(
+                r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{at},{}]}}"#,
+                at + size
+            ));
             at += size;
         }
         let header = format!("{{{}}}", header.join(","));
@@ -421,16 +401,26 @@ mod tests {
 
     #[test]
     fn layouts_follow_conventions_and_biases_overrule_them() {
-        let fans = |p: &Part| (p.readings[0].shape.fans().fan_in(), p.readings[0].shape.fans().fan_out());
+        let fans =
+            |p: &Part| (p.readings[0].shape.fans().fan_in(), p.readings[0].shape.fans().fan_out());
         let torch = part(&[("fc.weight", &[10, 30]), ("fc.bias", &[10])], "fc.weight");
-        assert_eq!((torch.role, torch.layout, fans(&torch)), (Role::Dense, Some(Layout::OutIn), (30, 10)));
+        assert_eq!(
+            (torch.role, torch.layout, fans(&torch)),
+            (Role::Dense, Some(Layout::OutIn), (30, 10))
+        );
         let burn = part(&[("fc.weight", &[30, 10]), ("fc.bias", &[10])], "fc.weight");
         assert_eq!((burn.layout, fans(&burn)), (Some(Layout::InOut), (30, 10)));
         let keras = part(&[("dense/kernel", &[30, 10])], "dense/kernel");
         assert_eq!((keras.layout, fans(&keras)), (Some(Layout::InOut), (30, 10)));
-        let gpt2 = [("h.0.attn.c_attn.weight", &[8usize, 24] as &[usize]), ("h.0.attn.c_proj.weight", &[8, 8])];
+        let gpt2 = [
+            ("h.0.attn.c_attn.weight", &[8usize, 24] as &[usize]),
+            ("h.0.attn.c_proj.weight", &[8, 8]),
+        ];
         assert_eq!(part(&gpt2, "h.0.attn.c_proj.weight").layout, Some(Layout::InOut));
-        let nano = [("h.0.attn.c_attn.weight", &[24usize, 8] as &[usize]), ("h.0.attn.c_proj.weight", &[8, 8])];
+        let nano = [
+            ("h.0.attn.c_attn.weight", &[24usize, 8] as &[usize]),
+            ("h.0.attn.c_proj.weight", &[8, 8]),
+        ];
         assert_eq!(part(&nano, "h.0.attn.c_proj.weight").layout, Some(Layout::OutIn));
         let plain = part(&[("W1", &[30, 10])], "W1");
         assert_eq!((plain.layout, plain.readings.len()), (None, 2));
@@ -454,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn roles_patterns_and_depth_come_from_names() {
+    fn roles_come_from_names() {
         for (name, shape, expected) in [
             ("wte.weight", &[100usize, 8] as &[usize], Role::Embedding),
             ("token_embedder/embedding", &[100, 8], Role::Embedding),
@@ -466,11 +456,5 @@ mod tests {
         ] {
             assert_eq!(part(&[(name, shape)], name).role, expected, "{name}");
         }
-        assert_eq!(pattern("h.11.mlp.c_fc.weight"), "h.*.mlp.c_fc.weight");
-        assert_eq!(pattern("dense_3/kernel"), pattern("dense/kernel"));
-        assert_eq!(pattern("fc2.weight"), "fc.weight");
-        assert!(natural("l.9.w") < natural("l.10.w"));
-        assert_eq!(depth(["h.0.a.w", "h.11.a.w", "wte.w"].into_iter()), Some(12));
-        assert_eq!(depth(["0.weight", "2.weight"].into_iter()), None);
     }
 }

@@ -42,7 +42,7 @@ pub struct Rules {
     pub(crate) source: Option<String>,
     pub(crate) layers: Option<usize>,
     pub(crate) tolerance: Option<f64>,
-    pub(crate) rules: Vec<Rule>,
+    list: Vec<Rule>,
 }
 
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl Rules {
             source: stored.source,
             layers: stored.layers,
             tolerance: stored.tolerance,
-            rules,
+            list: rules,
         })
     }
 
@@ -176,17 +176,17 @@ impl Rules {
 
     /// The first rule that matches a name.
     pub(crate) fn find(&self, name: &str) -> Option<&Rule> {
-        self.rules.iter().find(|rule| rule.matches(name))
+        self.list.iter().find(|rule| rule.matches(name))
     }
 
     /// Every rule must be of use: one that matches nothing is a rule that was never applied.
     pub(crate) fn check<'a>(
         &self,
-        names: impl Iterator<Item = &'a str> + Clone,
+        names: &(impl Iterator<Item = &'a str> + Clone),
     ) -> Result<(), AuditError> {
-        for (index, rule) in self.rules.iter().enumerate().filter(|(_, r)| !r.optional) {
+        for (index, rule) in self.list.iter().enumerate().filter(|(_, r)| !r.optional) {
             let used = names.clone().any(|name| {
-                rule.matches(name) && !self.rules[..index].iter().any(|r| r.matches(name))
+                rule.matches(name) && !self.list[..index].iter().any(|r| r.matches(name))
             });
             if used {
                 continue;
@@ -282,7 +282,11 @@ fn times_value(text: &str, layers: Option<usize>) -> Result<f64, String> {
     let failed = || format!("cannot read times = \"{text}\"; write for example 1/sqrt(2L) or 0.5");
     let mut rest = text;
     let value = product(&mut rest, layers, 0)?.ok_or_else(failed)?;
-    if rest.trim().is_empty() && value > 0.0 && value.is_finite() { Ok(value) } else { Err(failed()) }
+    if rest.trim().is_empty() && value > 0.0 && value.is_finite() {
+        Ok(value)
+    } else {
+        Err(failed())
+    }
 }
 
 fn product(rest: &mut &str, layers: Option<usize>, depth: usize) -> Result<Option<f64>, String> {
@@ -359,12 +363,16 @@ mod tests {
     fn rules_that_match_nothing_or_are_never_reached_are_told() {
         let text = "[[rule]]\nname = \"all\"\nmatch = \"**\"\nlaw = \"zeros\"\n[[rule]]\nname = \"late\"\nmatch = \"a.*\"\nlaw = \"ones\"";
         let rules = Rules::parse("r", text).expect("reads");
-        let error = rules.check(["a.b"].into_iter()).expect_err("late").to_string();
+        let error = rules.check(&["a.b"].into_iter()).expect_err("late").to_string();
         assert!(error.contains("\"late\" is never reached"), "{error}");
         let none = Rules::parse("r", "[[rule]]\nmatch = \"x.*\"\nlaw = \"zeros\"").expect("reads");
-        let error = none.check(["a.b"].into_iter()).expect_err("none").to_string();
+        let error = none.check(&["a.b"].into_iter()).expect_err("none").to_string();
         assert!(error.contains("matches no tensor"), "{error}");
-        for wrong in ["[[rule]]\nmatch = \"*\"", "", "[[rule]]\nmatch = \"*\"\nlaw = \"zeros\"\nlayuot = \"out-in\""] {
+        for wrong in [
+            "[[rule]]\nmatch = \"*\"",
+            "",
+            "[[rule]]\nmatch = \"*\"\nlaw = \"zeros\"\nlayuot = \"out-in\"",
+        ] {
             assert!(Rules::parse("r", wrong).is_err(), "{wrong}");
         }
     }

@@ -109,7 +109,8 @@ impl Raw {
         let needed = elements.zip(info.stored.bits()).and_then(|(n, bits)| n.checked_mul(bits));
         // In bits: the 4-bit formats pack two values a byte.
         if needed != Some((end - start).saturating_mul(8)) {
-            let needed = needed.map_or("more than 2^64".to_owned(), |bits| bits.div_ceil(8).to_string());
+            let needed =
+                needed.map_or("more than 2^64".to_owned(), |bits| bits.div_ceil(8).to_string());
             return Err(format!(
                 "tensor \"{quoted}\" of shape {:?} needs {needed} bytes and has {}",
                 info.shape,
@@ -156,7 +157,9 @@ fn shape<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<usize>, D::Er
             let mut axes = Vec::new();
             while let Some(axis) = list.next_element::<u64>()? {
                 if axes.len() == MOST_AXES {
-                    return Err(de::Error::custom(format!("a shape of more than {MOST_AXES} axes")));
+                    return Err(de::Error::custom(format!(
+                        "a shape of more than {MOST_AXES} axes"
+                    )));
                 }
                 axes.push(usize::try_from(axis).map_err(de::Error::custom)?);
             }

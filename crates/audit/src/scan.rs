@@ -183,8 +183,7 @@ fn scan_chunk(
             sums.add(&narrow);
         }
     }
-    let sketch =
-        if tabulate { Sketch::drain(grid, table) } else { Sketch::count(grid, few) };
+    let sketch = if tabulate { Sketch::drain(grid, table) } else { Sketch::count(grid, few) };
     let LineSums { rows, columns, .. } = sums;
     Scan { moments, sketch, nan, infinite, at_min, at_max, rows, columns }
 }
@@ -278,7 +277,8 @@ mod tests {
         let mut values: Vec<f32> =
             (0..columns * 1000).map(|i| ((i as f32) * 0.7).sin().clamp(-0.9, 0.9)).collect();
         let seen = scan(Dtype::F32, Endian::Little, &bytes(&values), columns);
-        let row_5: f64 = values[5 * columns..6 * columns].iter().map(|x| f64::from(*x).powi(2)).sum();
+        let row_5: f64 =
+            values[5 * columns..6 * columns].iter().map(|x| f64::from(*x).powi(2)).sum();
         let column_9: f64 = values.iter().skip(9).step_by(columns).map(|x| f64::from(*x)).sum();
         assert!((seen.rows.squares[5] - row_5).abs() < 1e-9);
         assert!((seen.columns.sums[9] - column_9).abs() < 1e-9);
@@ -299,10 +299,12 @@ mod tests {
     #[test]
     fn threads_do_not_matter_and_chunks_follow_rows() {
         let columns = 3000;
-        let values: Vec<f32> = (0..columns * 900).map(|i| ((i * i % 1_000_003) as f32).sin()).collect();
+        let values: Vec<f32> =
+            (0..columns * 900).map(|i| ((i * i % 1_000_003) as f32).sin()).collect();
         let data = bytes(&values);
         let on = |threads: usize| {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
+            let pool =
+                rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             pool.install(|| scan(Dtype::F32, Endian::Little, &data, columns))
         };
         let (one, seven) = (on(1), on(7));

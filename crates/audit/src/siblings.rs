@@ -7,12 +7,12 @@ use gainstage_spec::{Initializer, Law};
 use crate::audit::Measured;
 use crate::catalogue::{Candidate, Fault};
 use crate::checkpoint::Tensor;
+use crate::factor;
 use crate::facts::Facts;
-use crate::factor::{self, Context};
-use crate::infer::Fit;
-use crate::judge::{Expected, Limits, against};
+use crate::judge::{Expected, Limits, against, context};
+use crate::names::natural;
 use crate::record::{Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role, natural};
+use crate::role::{Part, Role};
 
 /// Fewest tensors that make a custom, and the share of them that must agree.
 const FEWEST: usize = 3;
@@ -45,105 +45,6 @@ pub(crate) fn blame(record: &mut TensorRecord, facts: &Facts, fault: &Fault) {
         fault.cause
     );
     record.notice(Verdict::WrongScale, Severity::Finding, text);
-}
-
-/// A number as it is written in a rule: four digits.
-fn digits(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
-}
-
-/// Identity, dirac, sparse and delta-orthogonal: laws with zeros in fixed shares.
-pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
-    if facts.zero_share == 0.0 || !part.role.is_weight() {
-        return None;
-    }
-    let n = facts.count() as f64;
-    let share = facts.scan.sketch.zeros() as f64 / n;
-    let shape = &part.readings.first()?.shape;
-    let m = &facts.scan.moments;
-    // A zero row or column is a fault; a sparse law spreads its zeros over all of them.
-    let lines = [&facts.structure.rows, &facts.structure.columns];
-    let empty = lines.iter().any(|l| l.far.iter().any(|(_, ratio, _)| *ratio == 0.0));
-    let one_value = facts.scan.at_max as f64 + facts.scan.sketch.zeros() as f64 == n;
-    let gain = digits(m.max());
-    let mut options = Vec::new();
-    if one_value {
-        options.push(Initializer::Identity { gain });
-        options.push(Initializer::Dirac { gain });
-    }
-    options.push(Initializer::DeltaOrthogonal { gain: 1.0 });
-    let rows = shape.outputs() as f64;
-    let sparsities = if empty { Vec::new() } else { vec![share, (share * rows).round() / rows, (share * 10.0).round() / 10.0] };
-    for sparsity in sparsities {
-        options.push(Initializer::Sparse { sparsity, std: digits(facts.std) });
-    }
-    options.into_iter().find_map(|initializer| {
-        let law = initializer.law(shape).ok()?;
-        let Law::ZeroInflated { zero_share, other } = &law else { return None };
-        let fits = (zero_share - share).abs() <= 0.5 / n
-            && (other.std() == 0.0 || (facts.std / other.std() - 1.0).abs() < 0.05);
-        fits.then(|| Expected {
-            name: initializer.to_string(),
-            law: law.clone(),
-            source: "inferred".to_owned(),
-            scaled: false,
-        })
-    })
-}
-
-/// Vectors: whether that settled it.
-pub(crate) fn vector(
-    record: &mut TensorRecord,
-    tensor: &Tensor,
-    part: &Part,
-    facts: &Facts,
-    fit: &Fit,
-    limits: &Limits,
-) -> bool {
-    let m = &facts.scan.moments;
-    match part.role {
-        Role::NormScale | Role::Statistic => {
-            let what = if part.role == Role::NormScale { "a norm scale" } else { "a running statistic" };
-            let text = format!(
-                "{what} with values from {:.4} to {:.4}: looks trained; before training they are all the same",
-                m.min(),
-                m.max()
-            );
-            record.notice(Verdict::Trained, Severity::Finding, text);
-            true
-        }
-        Role::Bias if zeros_and_ones(facts) => {
-            record.law = Some("zeros, with ones for a forget gate".to_owned());
-            record.law_source = "inferred".to_owned();
-            true
-        }
-        // Too few values, or of no purpose that is known: described, not judged.
-        Role::Vector => {
-            record.law = fit.best().map(|b| b.candidate.initializer.to_string());
-            record.law_source = "inferred".to_owned();
-            true
-        }
-        Role::Bias => {
-            if let Some(best) = fit.best().filter(|b| b.candidate.fault.is_none()) {
-                against(record, facts, &expected(&best.candidate, "inferred"), limits);
-            } else {
-                let text = format!(
-                    "a bias of {} values with std {:.3e}, neither zero nor of a known rule: trained, or set by hand",
-                    tensor.elements(),
-                    facts.std
-                );
-                record.notice(Verdict::Unexplained, Severity::Warning, text);
-            }
-            true
-        }
-        Role::Dense | Role::Conv | Role::Embedding => false,
-    }
-}
-
-/// Keras sets the bias of an LSTM's forget gate to one.
-fn zeros_and_ones(facts: &Facts) -> bool {
-    let m = &facts.scan.moments;
-    m.min() == 0.0 && m.max() == 1.0 && facts.scan.at_min + facts.scan.at_max == m.count()
 }
 
 /// Lets tensors of one kind decide what is ambiguous in one of them, and names those that differ.
@@ -202,7 +103,9 @@ fn same_mistake(measured: &mut [Measured<'_>], members: &[usize], limits: &Limit
         if let Some(scored) = same
             && let Some(fault) = &scored.candidate.fault
         {
-            m.record.findings.retain(|f| !matches!(f.kind, Verdict::WrongScale | Verdict::Unexplained));
+            m.record
+                .findings
+                .retain(|f| !matches!(f.kind, Verdict::WrongScale | Verdict::Unexplained));
             against(&mut m.record, &m.facts, &expected(&scored.candidate, "inferred"), limits);
             blame(&mut m.record, &m.facts, fault);
         }
@@ -219,8 +122,11 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         let Some(fit) = &measured[i].fit else { continue };
         let best = fit.best().map_or(0.0, |b| b.score);
         let mut names: BTreeMap<String, f64> = BTreeMap::new();
-        for scored in fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < 12.0) {
-            let entry = names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
+        for scored in
+            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < 12.0)
+        {
+            let entry =
+                names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
             *entry = entry.max(scored.score);
         }
         for (name, score) in names {
@@ -230,9 +136,9 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         }
     }
     // Most followers first; among equals the likelier law.
-    let (name, (count, _)) = votes
-        .into_iter()
-        .max_by(|a, b| a.1.0.cmp(&b.1.0).then((a.1.1 / a.1.0 as f64).total_cmp(&(b.1.1 / b.1.0 as f64))))?;
+    let (name, (count, _)) = votes.into_iter().max_by(|a, b| {
+        a.1.0.cmp(&b.1.0).then((a.1.1 / a.1.0 as f64).total_cmp(&(b.1.1 / b.1.0 as f64)))
+    })?;
     (count >= 2 && count as f64 >= SHARE * members.len() as f64).then_some(name)
 }
 
@@ -247,9 +153,10 @@ fn apply(
     for &i in members {
         let m = &mut measured[i];
         let Some(fit) = &m.fit else { continue };
-        let own = fit.accepted.iter().find(|s| {
-            s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law
-        });
+        let own = fit
+            .accepted
+            .iter()
+            .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
         if let Some(scored) = own {
             if m.record.law.as_deref() != Some(law) {
                 let name = m.record.law.replace(law.to_owned());
@@ -271,41 +178,51 @@ fn apply(
         let Ok(initializer) = law.parse::<Initializer>() else { continue };
         let Some(law_here) = here(&initializer, &m.part, m.tensor) else { continue };
         let ratio = m.facts.std / law_here.std();
-        let shape = m.part.readings.first().map(|r| &r.shape);
-        let context = Context {
-            fans: shape.filter(|_| m.part.role == Role::Dense).map(|s| s.fans()),
-            field: shape.map_or(1, |s| s.field()),
-            groups: shape.map_or(1, |s| s.groups()),
-            layers: limits.layers,
-            expected: law_here.std(),
+        let siblings = Expected {
+            name: law.to_owned(),
+            law: law_here.clone(),
+            source: "siblings".to_owned(),
             scaled: Expected::is_scaled(&initializer),
         };
+        let context = context(&m.part, &siblings, limits);
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
         let factor = factor::name(ratio, limits.band.max(3.0 * error), &context);
         let off = (ratio - 1.0).abs() > limits.band;
         let what = match (&factor, off) {
-            (Some(f), _) => format!("std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow: {} ({})", m.facts.std, law_here.std(), f.name, f.cause),
-            (None, true) => format!("std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow", m.facts.std, law_here.std()),
-            (None, false) => format!("its values are {}, where its siblings follow {law}", fit.family),
+            (Some(f), _) => format!(
+                "std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow: {} ({})",
+                m.facts.std,
+                law_here.std(),
+                f.name,
+                f.cause
+            ),
+            (None, true) => format!(
+                "std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow",
+                m.facts.std,
+                law_here.std()
+            ),
+            (None, false) => {
+                format!("its values are {}, where its siblings follow {law}", fit.family)
+            }
         };
         let kind = if off { Verdict::WrongScale } else { Verdict::WrongLaw };
-        let severity = match (same_kind, named, blamed) {
-            (true, true, _) if head => Severity::Note,
-            (true, _, _) => Severity::Finding,
-            (false, true, _) => continue,
-            (false, false, true) => Severity::Finding,
-            (false, false, false) if factor.is_some() => Severity::Finding,
-            (false, false, false) => continue,
-        };
+        // What makes rows loud or values wild also moves the scale.
+        let explained = m
+            .record
+            .findings
+            .iter()
+            .any(|f| f.severity == Severity::Finding && f.kind >= Verdict::Clipped);
+        if explained && factor.is_none() {
+            continue;
+        }
+        // A law of its own is no fault in another kind of layer, nor in the last of a stack.
+        if !same_kind && (named || !(blamed || factor.is_some())) {
+            continue;
+        }
+        let severity = if same_kind && named && head { Severity::Note } else { Severity::Finding };
         if severity == Severity::Finding {
             let stale = [Verdict::Unexplained, Verdict::WrongScale];
             m.record.findings.retain(|f| !stale.contains(&f.kind));
-            let siblings = Expected {
-                name: law.to_owned(),
-                law: law_here,
-                source: "siblings".to_owned(),
-                scaled: context.scaled,
-            };
             against(&mut m.record, &m.facts, &siblings, limits);
             m.record.factor = factor.map(|f| f.name);
         }
@@ -359,44 +276,5 @@ fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
             m.facts.std
         );
         m.record.notice(Verdict::WrongScale, Severity::Finding, text);
-    }
-}
-
-/// Weights whose values are all the same.
-pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
-    let constant = |m: &Measured<'_>| m.part.role.is_weight() && m.facts.is_constant() && m.tensor.elements() > 1;
-    let zero = |m: &Measured<'_>| constant(m) && m.facts.scan.moments.min() == 0.0;
-    let alive = measured.iter().filter(|m| m.part.role.is_weight() && !constant(m)).count();
-    let dense: Vec<usize> = (0..measured.len())
-        .filter(|&i| matches!(measured[i].part.role, Role::Dense | Role::Conv))
-        .collect();
-    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
-    let mut groups: BTreeMap<String, (usize, usize)> = BTreeMap::new();
-    for m in measured.iter() {
-        let entry = groups.entry(m.record.group.clone()).or_default();
-        entry.0 += 1;
-        entry.1 += usize::from(zero(m));
-    }
-    for i in 0..measured.len() {
-        let m = &measured[i];
-        if !constant(m) {
-            continue;
-        }
-        let value = m.facts.scan.moments.min();
-        let wanted = ruled && m.record.law.is_some() && m.record.std_expected == Some(0.0);
-        let (members, zeros) = groups.get(&m.record.group).copied().unwrap_or_default();
-        let head = Some(i) == last || ["head", "out", "final", "token"].iter().any(|w| m.record.name.contains(w));
-        let (severity, text) = if wanted {
-            continue;
-        } else if value != 0.0 {
-            (Severity::Finding, format!("every value is {value}: units stay identical"))
-        } else if alive == 0 {
-            (Severity::Finding, "every value is zero, as in all other weights: nothing breaks the symmetry".to_owned())
-        } else if ruled || (members > zeros && !head) {
-            (Severity::Finding, "every value is zero, while others of its kind are not".to_owned())
-        } else {
-            (Severity::Warning, "every value is zero: right for a layer that starts as nothing, such as a head or the end of a residual branch".to_owned())
-        };
-        measured[i].record.notice(Verdict::Constant, severity, text);
     }
 }

@@ -197,15 +197,34 @@ fn products(tensor: &Tensor, bytes: &[u8], rows: usize, columns: usize) -> Optio
         && squared_cosine < 0.3
         && largest.0.abs() < rounding
         && lengths.iter().all(|l| (l / mean - 1.0).abs() < rounding);
-    let rank = rank(gram);
+    let rank = rank(gram, tensor.dtype().epsilon(), values);
     Some(Products { lines, values, rank, squared_cosine, largest, orthogonal })
 }
 
-/// Rank of a Gram matrix by Cholesky's decomposition with pivots: what is left of a line after those
-/// before it must exceed rounding.
-fn rank(mut gram: DMatrix<f64>) -> usize {
+/// Rank of a Gram matrix of lines of that many values, by Cholesky's decomposition with pivots: what is
+/// left of a line after those before it must exceed rounding.
+///
+/// Rounding leaves about epsilon^2 / 24 of a line, a product in single precision 10^-12. Of a square matrix of independent values little more
+/// is left in its last lines, by chance; there, more than one must be missing.
+fn rank(mut gram: DMatrix<f64>, epsilon: f64, values: usize) -> usize {
     let n = gram.nrows();
-    let tolerance = (0..n).map(|i| gram[(i, i)]).fold(0.0, f64::max) * 1e-11;
+    let share = (0.25 * epsilon * epsilon).max(1e-11);
+    if share * values as f64 > 0.05 {
+        return n; // an 8-bit format rounds too coarsely
+    }
+    let fewest = match values - n {
+        8.. => 1,
+        _ if epsilon < 1e-6 => 2,
+        _ => 4,
+    };
+    let found = pivots(&mut gram, share);
+    if found + fewest <= n { found } else { n }
+}
+
+/// Number of pivots above a share of the largest line.
+fn pivots(gram: &mut DMatrix<f64>, share: f64) -> usize {
+    let n = gram.nrows();
+    let tolerance = (0..n).map(|i| gram[(i, i)]).fold(0.0, f64::max) * share;
     for k in 0..n {
         let (mut pivot, mut most) = (k, gram[(k, k)]);
         for i in k + 1..n {

@@ -45,9 +45,7 @@ pub(crate) fn copy_sentence(
         ["head", "decoder", "output", "logits", "embed"].iter().any(|w| m.record.name.contains(w))
     };
     let tables = [first, second].map(|m| m.part.role == Role::Embedding);
-    let tied = tables == [true, true]
-        || (tables[0] && head(second))
-        || (tables[1] && head(first));
+    let tied = tables == [true, true] || (tables[0] && head(second)) || (tables[1] && head(first));
     match copy.kind {
         Kind::Identical if tied => {
             (Verdict::Duplicate, Severity::Note, format!("tied to {name}: the same values"))

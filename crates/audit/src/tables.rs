@@ -11,7 +11,17 @@ impl Audit {
         let mut table = Table::new(
             "audit",
             "Tensors by kind, with the law that they should follow",
-            &["tensors", "n", "role (layout)", "law", "std expected", "std measured", "ratio", "factor", "verdict"],
+            &[
+                "tensors",
+                "n",
+                "role (layout)",
+                "law",
+                "std expected",
+                "std measured",
+                "ratio",
+                "factor",
+                "verdict",
+            ],
         );
         for group in self.groups() {
             let first = group.members[0];
@@ -40,9 +50,26 @@ impl Audit {
             "tensors",
             "Every tensor",
             &[
-                "name", "shape", "dtype", "role", "fan_in", "fan_out", "layout", "law", "std_expected",
-                "std_measured", "std_low", "std_high", "ratio", "mean", "kurtosis", "ks_distance", "p_value",
-                "factor", "verdict", "finding",
+                "name",
+                "shape",
+                "dtype",
+                "role",
+                "fan_in",
+                "fan_out",
+                "layout",
+                "law",
+                "std_expected",
+                "std_measured",
+                "std_low",
+                "std_high",
+                "ratio",
+                "mean",
+                "kurtosis",
+                "ks_distance",
+                "p_value",
+                "factor",
+                "verdict",
+                "finding",
             ],
         );
         let number = |x: Option<f64>| x.map_or(Cell::text(""), Cell::number);
@@ -76,9 +103,11 @@ impl Audit {
     /// What is said around the tables: findings folded, what was skipped, what could have been missed.
     pub fn summary(&self) -> String {
         let mut text = String::new();
-        for (severity, title) in
-            [(Severity::Finding, "finding"), (Severity::Warning, "warning"), (Severity::Note, "note")]
-        {
+        for (severity, title) in [
+            (Severity::Finding, "finding"),
+            (Severity::Warning, "warning"),
+            (Severity::Note, "note"),
+        ] {
             for line in self.folded(severity) {
                 text += &format!("{title}: {line}\n");
             }
@@ -92,8 +121,12 @@ impl Audit {
 
     /// Remarks of one severity, repeated ones folded into the first.
     pub fn folded(&self, severity: Severity) -> Vec<String> {
-        let mut lines: Vec<String> =
-            self.remarks.iter().filter(|f| f.severity == severity).map(|f| f.text.clone()).collect();
+        let mut lines: Vec<String> = self
+            .remarks
+            .iter()
+            .filter(|f| f.severity == severity)
+            .map(|f| f.text.clone())
+            .collect();
         for group in self.groups() {
             let mut said = Vec::new();
             for finding in group.members.iter().flat_map(|m| &m.findings) {
@@ -104,7 +137,9 @@ impl Audit {
                 let with: Vec<_> = group
                     .members
                     .iter()
-                    .filter(|m| m.findings.iter().any(|f| f.kind == finding.kind && f.severity == severity))
+                    .filter(|m| {
+                        m.findings.iter().any(|f| f.kind == finding.kind && f.severity == severity)
+                    })
                     .collect();
                 let mut line = format!("{}: {}", with[0].name, finding.text);
                 if with.len() > 1 {
@@ -160,13 +195,16 @@ impl Audit {
                 None => reasons.push((&s.reason, vec![&s.name])),
             }
         }
-        reasons
-            .into_iter()
-            .map(|(reason, names)| {
-                let more = if names.len() > 1 { format!(" and {} more", names.len() - 1) } else { String::new() };
-                format!("skipped: {}{more}: {reason}\n", names[0])
-            })
-            .collect()
+        let mut text = String::new();
+        for (reason, names) in reasons {
+            let more = if names.len() > 1 {
+                format!(" and {} more", names.len() - 1)
+            } else {
+                String::new()
+            };
+            text += &format!("skipped: {}{more}: {reason}\n", names[0]);
+        }
+        text
     }
 }
 

@@ -51,7 +51,8 @@ const MUTANTS: usize = 100_000;
 const PLAIN: usize = 5;
 
 fn npy(descriptor: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-    let text = format!("{{'descr': '{descriptor}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+    let text =
+        format!("{{'descr': '{descriptor}', 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
     file.extend((text.len() as u16).to_le_bytes());
     file.extend(text.as_bytes());
@@ -66,7 +67,8 @@ fn npz(arrays: &[(&str, Vec<u8>)], deflate: bool) -> Vec<u8> {
         let mut crc = flate2::Crc::new();
         crc.update(array);
         let stored = if deflate {
-            let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
+            let mut encoder =
+                flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::fast());
             encoder.write_all(array).expect("memory does not fail");
             encoder.finish().expect("memory does not fail")
         } else {
@@ -152,15 +154,22 @@ fn mutate(file: &mut Vec<u8>, rng: &mut impl rand::Rng) {
             5 => {
                 // Little-endian lengths live at the front and, of an archive, at the end.
                 let to = if rng.random() { at } else { rng.random_range(0..file.len()) };
-                let claim: u64 = [u64::MAX, 1 << 62, 1 << 40, 0xffff_ffff, 0][rng.random_range(0..5)];
+                let claim: u64 =
+                    [u64::MAX, 1 << 62, 1 << 40, 0xffff_ffff, 0][rng.random_range(0..5)];
                 file.iter_mut().skip(to).zip(claim.to_le_bytes()).for_each(|(b, c)| *b = c);
             }
             6 | 7 => {
                 let digits: Vec<usize> =
                     (0..header).filter(|i| file.get(*i).is_some_and(u8::is_ascii_digit)).collect();
                 if let Some(&digit) = digits.get(rng.random_range(0..digits.len().max(1))) {
-                    let text: &[u8] = [&b"99999999999999"[..], b"0", b"-1", b"1e9", b"18446744073709551615", b"7"]
-                        [rng.random_range(0..6)];
+                    let text: &[u8] = [
+                        &b"99999999999999"[..],
+                        b"0",
+                        b"-1",
+                        b"1e9",
+                        b"18446744073709551615",
+                        b"7",
+                    ][rng.random_range(0..6)];
                     file.splice(digit..=digit, text.iter().copied());
                 }
             }
@@ -177,7 +186,8 @@ fn mutate(file: &mut Vec<u8>, rng: &mut impl rand::Rng) {
 fn a_hundred_thousand_damaged_files_are_told_in_one_sentence() {
     let originals = originals();
     for original in &originals {
-        let checkpoint = Checkpoint::from_bytes(Path::new("right"), original.clone()).expect("a right file");
+        let checkpoint =
+            Checkpoint::from_bytes(Path::new("right"), original.clone()).expect("a right file");
         audit(&checkpoint, &Options::default()).expect("an audit");
     }
     let mut rng = Key::new(3, Purpose::Application, 0, 0).stream();

@@ -39,7 +39,9 @@ fn found(audit: &Audit, verdict: Verdict) -> &gainstage_audit::TensorRecord {
 
 #[test]
 fn factors_are_named_under_every_law() {
-    for law in ["he_normal", "glorot_uniform", "keras_he_normal", "pytorch_linear", "normal(std = 0.02)"] {
+    for law in
+        ["he_normal", "glorot_uniform", "keras_he_normal", "pytorch_linear", "normal(std = 0.02)"]
+    {
         for (name, factor) in [
             ("sqrt(2)", 2f32.sqrt()),
             ("1/sqrt(2)", 2f32.sqrt().recip()),
@@ -90,14 +92,29 @@ fn values_that_no_sampler_draws_are_found() {
 #[test]
 fn dependence_is_found() {
     let he = |fault: &dyn Fn(&mut Vec<f32>)| planted("he_normal", fault);
-    let row = |w: &mut Vec<f32>, factor: f32| w[3 * 150..4 * 150].iter_mut().for_each(|x| *x *= factor);
+    let row =
+        |w: &mut Vec<f32>, factor: f32| w[3 * 150..4 * 150].iter_mut().for_each(|x| *x *= factor);
     found(&he(&|w| row(w, 3.0)), Verdict::OutOfLine);
     found(&he(&|w| row(w, 0.0)), Verdict::OutOfLine);
     found(&he(&|w| w.iter_mut().skip(7).step_by(150).for_each(|x| *x *= 3.0)), Verdict::OutOfLine);
     found(&he(&|w| w.copy_within(0..150, 300)), Verdict::RankDeficient);
     // Rank 40 of 150, at the right scale.
-    let a = Array::draw("a", "normal(std = 1)", &WeightShape::dense(40, 170).expect("a shape"), Layout::OutIn, 1, 1);
-    let b = Array::draw("b", "normal(std = 1)", &WeightShape::dense(150, 40).expect("a shape"), Layout::OutIn, 1, 2);
+    let a = Array::draw(
+        "a",
+        "normal(std = 1)",
+        &WeightShape::dense(40, 170).expect("a shape"),
+        Layout::OutIn,
+        1,
+        1,
+    );
+    let b = Array::draw(
+        "b",
+        "normal(std = 1)",
+        &WeightShape::dense(150, 40).expect("a shape"),
+        Layout::OutIn,
+        1,
+        2,
+    );
     let low = he(&|w| {
         for (i, x) in w.iter_mut().enumerate() {
             let (o, n) = (i / 150, i % 150);
@@ -123,7 +140,14 @@ fn copies_and_correlations_are_found_and_ties_are_not_faults() {
     arrays[LAYER].values.iter_mut().zip(&first).for_each(|(x, y)| *x = 0.8 * *x + 0.6 * y * scale);
     found(&report(&arrays, "F32"), Verdict::Correlated);
 
-    let table = Array::draw("wte.weight", "normal(std = 0.02)", &WeightShape::embedding(100, 64).expect("a shape"), Layout::OutIn, 1, 0);
+    let table = Array::draw(
+        "wte.weight",
+        "normal(std = 0.02)",
+        &WeightShape::embedding(100, 64).expect("a shape"),
+        Layout::OutIn,
+        1,
+        0,
+    );
     let head = Array::new("lm_head.weight", &table.shape.clone(), table.values.clone());
     let tied = report(&[table, head], "F32");
     assert!(!tied.has_findings(), "{}", tied.summary());
@@ -133,7 +157,9 @@ fn copies_and_correlations_are_found_and_ties_are_not_faults() {
 #[test]
 fn another_shape_of_the_right_scale_is_found() {
     let shape = WeightShape::dense(150, 170).expect("a shape");
-    for (law, other) in [("he_normal", "he_uniform"), ("he_uniform", "he_normal"), ("keras_he_normal", "he_normal")] {
+    for (law, other) in
+        [("he_normal", "he_uniform"), ("he_uniform", "he_normal"), ("keras_he_normal", "he_normal")]
+    {
         let wrong = Array::draw("w", other, &shape, Layout::OutIn, 9, 9);
         let audit = planted(law, |w| w.clone_from(&wrong.values));
         found(&audit, Verdict::WrongLaw);
@@ -148,7 +174,11 @@ fn a_mistake_in_every_layer_is_named_without_rules() {
         let audit = report(&arrays, "F32");
         assert_eq!(audit.has_findings(), factor != 1.0, "{}", audit.summary());
         if factor != 1.0 {
-            assert!(audit.tensors.iter().all(|t| t.factor.as_deref() == Some(name)), "{}", audit.summary());
+            assert!(
+                audit.tensors.iter().all(|t| t.factor.as_deref() == Some(name)),
+                "{}",
+                audit.summary()
+            );
         }
     }
 }
@@ -161,7 +191,14 @@ fn gpt2(scaled: bool) -> Vec<Array> {
     let mut draw = |name: String, a: usize, b: usize, std: f64| {
         layer += 1;
         let shape = WeightShape::dense(a, b).expect("a shape");
-        arrays.push(Array::draw(&name, &format!("normal(std = {std})"), &shape, Layout::InOut, 3, layer));
+        arrays.push(Array::draw(
+            &name,
+            &format!("normal(std = {std})"),
+            &shape,
+            Layout::InOut,
+            3,
+            layer,
+        ));
     };
     let residual = if scaled { 0.02 / 6f64.sqrt() } else { 0.02 };
     draw("wte.weight".into(), 500, d, 0.02);
@@ -182,16 +219,25 @@ fn a_depth_factor_that_was_never_applied_is_named_with_and_without_rules() {
     for preset in [None, Some("gpt2")] {
         let rules = preset.map(|name| Rules::load(name.as_ref()).expect("a preset"));
         let options = Options { rules, ..Options::default() };
-        let of = |scaled| audit(&open(safetensors(&gpt2(scaled), "F32")), &options).expect("an audit");
+        let of =
+            |scaled| audit(&open(safetensors(&gpt2(scaled), "F32")), &options).expect("an audit");
         let right = of(true);
         assert!(!right.has_findings(), "{preset:?}: {}", right.summary());
         assert_eq!(right.layers, Some(3));
         let wrong = of(false);
         for tensor in &wrong.tensors {
             let residual = tensor.name.ends_with("c_proj.weight");
-            assert_eq!(tensor.verdict == Verdict::WrongScale, residual, "{preset:?}: {}", wrong.summary());
+            assert_eq!(
+                tensor.verdict == Verdict::WrongScale,
+                residual,
+                "{preset:?}: {}",
+                wrong.summary()
+            );
             if residual {
-                assert_eq!(tensor.factor.as_deref(), Some("sqrt(2L) or sqrt(6)").filter(|_| preset.is_some()).or(Some("sqrt(2L)")));
+                assert_eq!(
+                    tensor.factor.as_deref(),
+                    Some("sqrt(2L) or sqrt(6)").filter(|_| preset.is_some()).or(Some("sqrt(2L)"))
+                );
                 assert!((tensor.ratio.expect("a ratio") - 6f64.sqrt()).abs() < 0.1);
             }
         }
@@ -207,12 +253,17 @@ fn rules_decide_what_inference_cannot() {
     let file = || open(safetensors(&network("lecun_normal"), "F32"));
     assert!(!audit(&file(), &rules("lecun_normal")).expect("an audit").has_findings());
     let wrong = audit(&file(), &rules("he_normal")).expect("an audit");
-    assert!(wrong.tensors.iter().all(|t| t.factor.as_deref() == Some("1/sqrt(2)")), "{}", wrong.summary());
+    assert!(
+        wrong.tensors.iter().all(|t| t.factor.as_deref() == Some("1/sqrt(2)")),
+        "{}",
+        wrong.summary()
+    );
     let shape = audit(&file(), &rules("lecun_uniform")).expect("an audit");
     assert!(shape.tensors.iter().all(|t| t.verdict == Verdict::WrongLaw), "{}", shape.summary());
     // A tensor that no rule names is a warning.
     let text = "[[rule]]\nmatch = \"layers.0.weight\"\nlaw = \"lecun_normal\"";
-    let one = Options { rules: Some(Rules::parse("rules", text).expect("rules")), ..Options::default() };
+    let one =
+        Options { rules: Some(Rules::parse("rules", text).expect("rules")), ..Options::default() };
     let partial = audit(&file(), &one).expect("an audit");
     assert!(!partial.has_findings());
     assert_eq!(partial.counts.warnings, 4);
@@ -223,9 +274,11 @@ fn rules_written_from_a_right_checkpoint_hold_on_another_draw_and_not_on_a_wrong
     let first = report(&network("keras_he_normal"), "F32");
     let rules = Rules::parse("written", &first.to_rules()).expect("what it writes it reads");
     let options = Options { rules: Some(rules), ..Options::default() };
-    let again = audit(&open(safetensors(&network("keras_he_normal"), "BF16")), &options).expect("an audit");
+    let again =
+        audit(&open(safetensors(&network("keras_he_normal"), "BF16")), &options).expect("an audit");
     assert!(!again.has_findings(), "{}", again.summary());
-    let other = audit(&open(safetensors(&network("he_normal"), "F32")), &options).expect("an audit");
+    let other =
+        audit(&open(safetensors(&network("he_normal"), "F32")), &options).expect("an audit");
     assert!(other.tensors[LAYER].verdict == Verdict::WrongLaw, "{}", other.summary());
 }
 

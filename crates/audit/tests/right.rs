@@ -36,7 +36,16 @@ const LAWS: [&str; 21] = [
 /// Eight layers of one law: a stack of dense ones, or convolutions with a classifier.
 fn checkpoint(law: &str, layout: Layout, seed: u64, convolutions: bool) -> Vec<Array> {
     let suffix = if layout == Layout::OutIn { "weight" } else { "kernel" };
-    let dense = [(300, 200), (200, 100), (100, 250), (250, 250), (250, 64), (64, 128), (128, 400), (400, 30)];
+    let dense = [
+        (300, 200),
+        (200, 100),
+        (100, 250),
+        (250, 250),
+        (250, 64),
+        (64, 128),
+        (128, 400),
+        (400, 30),
+    ];
     let channels = [(16, 32), (32, 48), (48, 48), (48, 64), (64, 80), (80, 40), (40, 96)];
     let mut arrays = Vec::new();
     for layer in 0..8u32 {
@@ -59,7 +68,8 @@ fn checkpoint(law: &str, layout: Layout, seed: u64, convolutions: bool) -> Vec<A
 fn a_thousand_right_tensors_raise_no_alarm() {
     let mut weights = 0;
     for (index, law) in LAWS.iter().enumerate() {
-        for (variant, dtype) in ["F32", "BF16", "F16", "F64", "F32", "F32"].into_iter().enumerate() {
+        for (variant, dtype) in ["F32", "BF16", "F16", "F64", "F32", "F32"].into_iter().enumerate()
+        {
             let layout = if variant % 2 == 0 { Layout::OutIn } else { Layout::InOut };
             let seed = (100 * index + variant) as u64;
             let arrays = checkpoint(law, layout, seed, variant >= 4);
@@ -91,7 +101,14 @@ fn eight_bits_raise_no_alarm_either() {
 
 #[test]
 fn the_law_is_named_and_the_runner_up_is_behind() {
-    for law in ["he_normal", "glorot_uniform", "keras_lecun_normal", "pytorch_linear", "orthogonal", "normal(std = 0.02)"] {
+    for law in [
+        "he_normal",
+        "glorot_uniform",
+        "keras_lecun_normal",
+        "pytorch_linear",
+        "orthogonal",
+        "normal(std = 0.02)",
+    ] {
         let audit = report(&checkpoint(law, Layout::OutIn, 7, false), "F32");
         for tensor in audit.tensors.iter().filter(|t| t.role.is_weight()) {
             assert_eq!(tensor.law.as_deref(), Some(law), "{}", tensor.name);

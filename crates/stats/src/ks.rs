@@ -66,7 +66,11 @@ pub fn ks_p_value(n: u64, distance: f64) -> Result<f64, StatsError> {
         return Err(StatsError::TooFew { what: "a distance", needed: 1, got: 0 });
     }
     if !(0.0..=1.0).contains(&distance) {
-        return Err(StatsError::Domain { what: "distance", value: distance, bound: "between 0 and 1" });
+        return Err(StatsError::Domain {
+            what: "distance",
+            value: distance,
+            bound: "between 0 and 1",
+        });
     }
     Ok(distance_upper(n, distance).clamp(0.0, 1.0))
 }
