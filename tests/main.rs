@@ -2,6 +2,7 @@
 
 mod agreement; // theory against simulation, for what no claim asks
 mod architecture; // the dependency invariants
+mod audit; // weight files that frameworks wrote, right and wrong
 mod cli; // the commands of the README, and wrong input
 mod determinism; // the same bits on 1, 2 and 7 threads
 mod methods; // which draws propagate makes, and what it says about it

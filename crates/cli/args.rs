@@ -65,6 +65,10 @@ pub(crate) enum Format {
     Json,
     Csv,
     Markdown,
+    /// JUnit XML, of audit only.
+    Junit,
+    /// SARIF 2.1.0, of audit only.
+    Sarif,
 }
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +91,8 @@ pub(crate) enum Command {
     Phase(Phase),
     /// Recommend an initialization, with reasons and code to paste.
     Recommend(Recommend),
+    /// Check a checkpoint's weights against the laws that they should follow.
+    Audit(Audit),
     /// List the claims, or show one.
     Claims(Claims),
     /// Fetch or list data sets.
@@ -419,6 +425,49 @@ pub(crate) struct Gain {
     /// Second moment of the pre-activation.
     #[arg(long, default_value_t = 1.0, value_name = "Q", allow_negative_numbers = true)]
     pub(crate) q: f64,
+}
+
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  gainstage audit model.safetensors
+  gainstage audit checkpoints/step0 --expect gpt2
+  gainstage audit model.safetensors --expect rules.toml --format sarif > audit.sarif
+  gainstage audit good.safetensors --write-rules rules.toml")]
+pub(crate) struct Audit {
+    /// A .safetensors, .npz or .npy file, a *.index.json, or a folder of them.
+    #[arg(value_name = "FILE|FOLDER|INDEX.JSON")]
+    pub(crate) checkpoint: PathBuf,
+    /// What is expected: a rules file, or gpt2, llama, vit, bert, resnet, mlp. Laws are inferred without.
+    #[arg(long, value_name = "RULES.TOML|PRESET")]
+    pub(crate) expect: Option<PathBuf>,
+    /// Order of the axes; otherwise from names, biases and rules.
+    #[arg(long, value_enum, default_value_t = AxisOrder::Auto)]
+    pub(crate) layout: AxisOrder,
+    /// Number of blocks L, for depth factors; otherwise from the names.
+    #[arg(long, value_name = "L")]
+    pub(crate) layers: Option<NonZeroUsize>,
+    /// Probability of any false finding in a checkpoint that starts as it should.
+    #[arg(long, default_value_t = 0.001, value_name = "P")]
+    pub(crate) rate: f64,
+    /// Relative deviation of a standard deviation that does not matter.
+    #[arg(long, default_value_t = 0.01, value_name = "SHARE")]
+    pub(crate) tolerance: f64,
+    /// Write the rules that this checkpoint follows.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write_rules: Option<PathBuf>,
+    /// A stored results.json: findings that it holds are known, what differs from it is told.
+    #[arg(long, value_name = "RESULTS.JSON")]
+    pub(crate) baseline: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AxisOrder {
+    /// From names, biases and rules.
+    Auto,
+    /// `[out, in, kernel...]`, as in PyTorch.
+    OutIn,
+    /// `[kernel..., in, out]`, as in Keras and Flax.
+    InOut,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -2,6 +2,7 @@
 
 mod activation;
 mod args;
+mod audit;
 mod claims;
 mod completions;
 mod data;
@@ -18,14 +19,13 @@ mod redraw;
 mod sweep;
 mod train;
 mod trainability;
-mod trainability;
 mod verify;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command};
+use crate::args::{Cli, Command, Format};
 
 /// Findings are no errors: exit code 1 says that the program ran and saw something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,12 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     if let Some(threads) = common.threads {
         rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build_global()?;
     }
+    let audits = matches!(command, Some(Command::Audit(_)));
+    if matches!(common.format, Format::Junit | Format::Sarif) && !audits {
+        anyhow::bail!(
+            "--format junit and sarif belong to gainstage audit; use text, json, csv or markdown"
+        );
+    }
     match command {
         None => verify::run(&common, &verify),
         Some(command) => {
@@ -71,6 +77,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
                 Command::Gain(args) => gain::run(&common, &args),
                 Command::Phase(args) => phase::run(&common, &args),
                 Command::Recommend(args) => recommend::run(&common, &args),
+                Command::Audit(args) => audit::run(&common, &args),
                 Command::Claims(args) => claims::run(&common, &args),
                 Command::Data(args) => data::run(&common, &args),
                 Command::Report(args) => redraw::run(&common, &args),

@@ -24,7 +24,10 @@ pub(crate) fn result(
     text: &str,
 ) -> anyhow::Result<()> {
     match common.format {
-        Format::Json => write(&(serde_json::to_string_pretty(json)? + "\n")),
+        // The formats of audit alone are refused before a command runs.
+        Format::Json | Format::Junit | Format::Sarif => {
+            write(&(serde_json::to_string_pretty(json)? + "\n"))
+        }
         Format::Csv => {
             write(&tables.iter().map(Table::to_csv).collect::<Result<Vec<_>, _>>()?.join("\n"))
         }

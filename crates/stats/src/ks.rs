@@ -47,6 +47,34 @@ pub fn ks_test(values: &[f64], cdf: impl Fn(f64) -> f64) -> Result<Test, StatsEr
     Ok(Test::new("Kolmogorov-Smirnov test", distance, p, count, (distance, "distance"), false))
 }
 
+/// The p-value of a one-sample Kolmogorov-Smirnov distance that was found elsewhere, for instance at the
+/// edges of a histogram; exact where [`ks_test`] is.
+///
+/// # Errors
+/// [`StatsError`] for no values or a distance outside \[0, 1\].
+///
+/// # Example
+/// ```
+/// use gainstage_stats::{ks_p_value, ks_test};
+/// let values: Vec<f64> = (0..50).map(|i| (f64::from(i) / 50.0).powi(2)).collect();
+/// let test = ks_test(&values, |x| x.clamp(0.0, 1.0))?;
+/// assert_eq!(ks_p_value(50, test.statistic)?, test.p_value);
+/// # Ok::<(), gainstage_stats::StatsError>(())
+/// ```
+pub fn ks_p_value(n: u64, distance: f64) -> Result<f64, StatsError> {
+    if n == 0 {
+        return Err(StatsError::TooFew { what: "a distance", needed: 1, got: 0 });
+    }
+    if !(0.0..=1.0).contains(&distance) {
+        return Err(StatsError::Domain {
+            what: "distance",
+            value: distance,
+            bound: "between 0 and 1",
+        });
+    }
+    Ok(distance_upper(n, distance).clamp(0.0, 1.0))
+}
+
 /// Product of sample sizes up to which lattice paths are counted.
 const EXACT: u128 = 1_000_000;
 

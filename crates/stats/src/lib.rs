@@ -6,7 +6,7 @@
 //! | --- | --- |
 //! | what do the data look like? | [`Moments`], [`Histogram`], [`quantile`] |
 //! | how well is a number known? | [`Interval`]: [`mean_interval`], [`geometric_mean_interval`], [`variance_interval`], [`quantile_interval`], [`wilson_interval`], [`clopper_pearson_interval`], [`slope_interval`] |
-//! | do the data contradict a law? | [`Test`]: [`mean_test`], [`variance_test`], [`second_moment_test`], [`t_test`], [`paired_t_test`], [`welch_test`], [`sign_test`], [`ks_test`], [`ks_two_sample_test`], [`chi_square_test`], [`correlation_test`] |
+//! | do the data contradict a law? | [`Test`]: [`mean_test`], [`variance_test`], [`second_moment_test`], [`t_test`], [`paired_t_test`], [`welch_test`], [`sign_test`], [`ks_test`], [`ks_p_value`], [`ks_two_sample_test`], [`chi_square_test`], [`correlation_test`] |
 //! | do they show that two things are equal? | [`Equivalence`]: [`equivalence`], [`equivalence_paired`], [`equivalence_welch`] |
 //! | how many questions were asked? | [`holm`] |
 //! | how much data does the question need? | [`Property`], [`Plan`], [`Planned`] |
@@ -65,7 +65,7 @@ pub use error::StatsError;
 pub use histogram::Histogram;
 pub use holm::holm;
 pub use interval::{Interval, geometric_mean_interval, mean_interval};
-pub use ks::{ks_test, ks_two_sample_test};
+pub use ks::{ks_p_value, ks_test, ks_two_sample_test};
 pub use location::{mean_test, paired_t_test, t_test, welch_test};
 pub use moments::Moments;
 pub use plan::{Plan, Property, Rates};

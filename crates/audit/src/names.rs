@@ -1,0 +1,90 @@
+//! Names of layers: what they share, their order, and how many blocks they count.
+
+use std::collections::BTreeMap;
+
+/// A name with its numbers left out, which layers of one kind share.
+pub(crate) fn pattern(name: &str) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    let mut separators = Vec::new();
+    let mut rest = name;
+    loop {
+        let end = rest.find(['.', '/']).unwrap_or(rest.len());
+        let part = &rest[..end];
+        let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
+        parts.push(if stem.is_empty() && !part.is_empty() {
+            "*".to_owned()
+        } else {
+            stem.trim_end_matches('_').to_owned()
+        });
+        match rest[end..].chars().next() {
+            Some(separator) => separators.push(separator),
+            None => break,
+        }
+        rest = &rest[end + 1..];
+    }
+    let mut text = String::new();
+    for (i, part) in parts.iter().enumerate() {
+        text += part;
+        if let Some(separator) = separators.get(i) {
+            text.push(*separator);
+        }
+    }
+    text
+}
+
+/// Text and numbers by turns, so that layer 10 comes after layer 9.
+pub(crate) fn natural(name: &str) -> Vec<(String, u64)> {
+    let mut key = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, tail) = rest.split_at(digits);
+        let end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        key.push((
+            text.to_owned(),
+            tail[..end].parse().unwrap_or(if end == 0 { 0 } else { u64::MAX }),
+        ));
+        rest = &tail[end..];
+    }
+    key
+}
+
+/// Number of blocks: one more than the largest index of the component that counts furthest under one
+/// stem; `None` below two.
+pub(crate) fn depth<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
+    let mut most: BTreeMap<String, usize> = BTreeMap::new();
+    for name in names {
+        let parts: Vec<&str> = name.split(['.', '/']).collect();
+        for (i, part) in parts.iter().enumerate() {
+            let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
+            let block = stem.is_empty()
+                || ["layer", "block", "layers", "blocks", "h"]
+                    .iter()
+                    .any(|w| stem.trim_end_matches('_').ends_with(w));
+            // Parameters lie at least two levels inside a block.
+            if block
+                && i + 2 < parts.len()
+                && let Ok(index) = part[stem.len()..].parse::<usize>()
+            {
+                let count = most.entry(parts[..i].join(".") + stem).or_default();
+                *count = (*count).max(index.saturating_add(1));
+            }
+        }
+    }
+    most.into_values().max().filter(|n| (2..=10_000).contains(n))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_order_and_depth_come_from_names() {
+        assert_eq!(pattern("h.11.mlp.c_fc.weight"), "h.*.mlp.c_fc.weight");
+        assert_eq!(pattern("dense_3/kernel"), pattern("dense/kernel"));
+        assert_eq!(pattern("fc2.weight"), "fc.weight");
+        assert!(natural("l.9.w") < natural("l.10.w"));
+        assert_eq!(depth(["h.0.a.w", "h.11.a.w", "wte.w"].into_iter()), Some(12));
+        assert_eq!(depth(["0.weight", "2.weight"].into_iter()), None);
+    }
+}

@@ -1,0 +1,280 @@
+//! Tensors that have no rule: compared with those of the same kind.
+
+use std::collections::BTreeMap;
+
+use gainstage_spec::{Initializer, Law};
+
+use crate::audit::Measured;
+use crate::catalogue::{Candidate, Fault};
+use crate::checkpoint::Tensor;
+use crate::factor;
+use crate::facts::Facts;
+use crate::judge::{Expected, Limits, against, context};
+use crate::names::natural;
+use crate::record::{Severity, TensorRecord, Verdict};
+use crate::role::{Part, Role};
+
+/// Fewest tensors that make a custom, and the share of them that must agree.
+const FEWEST: usize = 3;
+const SHARE: f64 = 0.66;
+
+/// The expectation that a candidate stands for; a mistake expects what was meant.
+pub(crate) fn expected(candidate: &Candidate, source: &str) -> Expected {
+    let initializer = candidate.fault.as_ref().map_or(&candidate.initializer, |f| &f.meant);
+    Expected {
+        name: initializer.to_string(),
+        law: match &candidate.fault {
+            Some(fault) => candidate.family.law(0.0, fault.expected_std),
+            None => candidate.law.clone(),
+        },
+        source: source.to_owned(),
+        scaled: Expected::is_scaled(initializer),
+    }
+}
+
+/// Names a usual mistake.
+pub(crate) fn blame(record: &mut TensorRecord, facts: &Facts, fault: &Fault) {
+    record.factor = Some(fault.factor.clone());
+    let text = format!(
+        "std {:.4e} is {:.4} times the {:.4e} of {}: {} ({})",
+        facts.std,
+        facts.std / fault.expected_std,
+        fault.expected_std,
+        fault.meant,
+        fault.factor,
+        fault.cause
+    );
+    record.notice(Verdict::WrongScale, Severity::Finding, text);
+}
+
+/// Lets tensors of one kind decide what is ambiguous in one of them, and names those that differ.
+pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
+    for role in [Role::Dense, Role::Conv, Role::Embedding] {
+        let of_role: Vec<usize> = (0..measured.len())
+            .filter(|&i| measured[i].part.role == role && measured[i].fit.is_some())
+            .collect();
+        let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for &i in &of_role {
+            groups.entry(measured[i].record.group.clone()).or_default().push(i);
+        }
+        let shared = custom(measured, &of_role, FEWEST);
+        for members in groups.values() {
+            if let Some(law) = custom(measured, members, FEWEST) {
+                apply(measured, members, &law, limits, true);
+            } else if let Some(law) = &shared {
+                apply(measured, members, law, limits, false);
+            }
+        }
+        if shared.is_none() && custom(measured, &of_role, 2).is_none() {
+            same_mistake(measured, &of_role, limits);
+        }
+    }
+    residuals(measured, limits);
+}
+
+/// Where no law is shared but a mistake is, all follow from that one.
+fn same_mistake(measured: &mut [Measured<'_>], members: &[usize], limits: &Limits) {
+    let key = |c: &Candidate| c.fault.as_ref().map(|f| (f.meant.to_string(), f.factor.clone()));
+    let mut votes: BTreeMap<(String, String), (usize, f64)> = BTreeMap::new();
+    for &i in members {
+        let Some(fit) = &measured[i].fit else { continue };
+        let mut own: BTreeMap<(String, String), f64> = BTreeMap::new();
+        for scored in &fit.accepted {
+            if let Some(key) = key(&scored.candidate) {
+                let best = own.entry(key).or_insert(f64::NEG_INFINITY);
+                *best = best.max(scored.score);
+            }
+        }
+        for (key, score) in own {
+            let vote = votes.entry(key).or_insert((0, 0.0));
+            vote.0 += 1;
+            vote.1 += score;
+        }
+    }
+    let most = votes.into_iter().max_by(|a, b| a.1.0.cmp(&b.1.0).then(a.1.1.total_cmp(&b.1.1)));
+    let Some((mistake, (count, _))) = most else { return };
+    if count < 2 || (count as f64) < SHARE * members.len() as f64 {
+        return;
+    }
+    for &i in members {
+        let m = &mut measured[i];
+        let Some(fit) = &m.fit else { continue };
+        let same = fit.accepted.iter().find(|s| key(&s.candidate).as_ref() == Some(&mistake));
+        if let Some(scored) = same
+            && let Some(fault) = &scored.candidate.fault
+        {
+            m.record
+                .findings
+                .retain(|f| !matches!(f.kind, Verdict::WrongScale | Verdict::Unexplained));
+            against(&mut m.record, &m.facts, &expected(&scored.candidate, "inferred"), limits);
+            blame(&mut m.record, &m.facts, fault);
+        }
+    }
+}
+
+/// The initializer that most of them follow.
+fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option<String> {
+    if members.len() < fewest {
+        return None;
+    }
+    let mut votes: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    for &i in members {
+        let Some(fit) = &measured[i].fit else { continue };
+        let best = fit.best().map_or(0.0, |b| b.score);
+        let mut names: BTreeMap<String, f64> = BTreeMap::new();
+        for scored in
+            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < 12.0)
+        {
+            let entry =
+                names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
+            *entry = entry.max(scored.score);
+        }
+        for (name, score) in names {
+            let vote = votes.entry(name).or_insert((0, 0.0));
+            vote.0 += 1;
+            vote.1 += score;
+        }
+    }
+    // Most followers first; among equals the likelier law.
+    let (name, (count, _)) = votes.into_iter().max_by(|a, b| {
+        a.1.0.cmp(&b.1.0).then((a.1.1 / a.1.0 as f64).total_cmp(&(b.1.1 / b.1.0 as f64)))
+    })?;
+    (count >= 2 && count as f64 >= SHARE * members.len() as f64).then_some(name)
+}
+
+fn apply(
+    measured: &mut [Measured<'_>],
+    members: &[usize],
+    law: &str,
+    limits: &Limits,
+    same_kind: bool,
+) {
+    let last = members.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    for &i in members {
+        let m = &mut measured[i];
+        let Some(fit) = &m.fit else { continue };
+        let own = fit
+            .accepted
+            .iter()
+            .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
+        if let Some(scored) = own {
+            if m.record.law.as_deref() != Some(law) {
+                let name = m.record.law.replace(law.to_owned());
+                let wrong_scale = |f: &crate::record::Finding| f.kind == Verdict::WrongScale;
+                if m.record.findings.iter().any(wrong_scale) {
+                    // The custom explains what looked like a mistake.
+                    m.record.findings.retain(|f| !wrong_scale(f));
+                    m.record.factor = None;
+                }
+                m.record.also.retain(|other| other != law);
+                m.record.also.extend(name.filter(|n| !m.record.also.contains(n)));
+                against(&mut m.record, &m.facts, &expected(&scored.candidate, "siblings"), limits);
+            }
+            continue;
+        }
+        let named = fit.best().is_some_and(|b| b.candidate.fault.is_none());
+        let blamed = fit.best().is_some_and(|b| b.candidate.fault.is_some());
+        let head = Some(i) == last && is_stack(&m.record.name);
+        let Ok(initializer) = law.parse::<Initializer>() else { continue };
+        let Some(law_here) = here(&initializer, &m.part, m.tensor) else { continue };
+        let ratio = m.facts.std / law_here.std();
+        let siblings = Expected {
+            name: law.to_owned(),
+            law: law_here.clone(),
+            source: "siblings".to_owned(),
+            scaled: Expected::is_scaled(&initializer),
+        };
+        let context = context(&m.part, &siblings, limits);
+        let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
+        let factor = factor::name(ratio, limits.band.max(3.0 * error), &context);
+        let off = (ratio - 1.0).abs() > limits.band;
+        let what = match (&factor, off) {
+            (Some(f), _) => format!(
+                "std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow: {} ({})",
+                m.facts.std,
+                law_here.std(),
+                f.name,
+                f.cause
+            ),
+            (None, true) => format!(
+                "std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow",
+                m.facts.std,
+                law_here.std()
+            ),
+            (None, false) => {
+                format!("its values are {}, where its siblings follow {law}", fit.family)
+            }
+        };
+        let kind = if off { Verdict::WrongScale } else { Verdict::WrongLaw };
+        // What makes rows loud or values wild also moves the scale.
+        let explained = m
+            .record
+            .findings
+            .iter()
+            .any(|f| f.severity == Severity::Finding && f.kind >= Verdict::Clipped);
+        if explained && factor.is_none() {
+            continue;
+        }
+        // A law of its own is no fault in another kind of layer, nor in the last of a stack.
+        if !same_kind && (named || !(blamed || factor.is_some())) {
+            continue;
+        }
+        let severity = if same_kind && named && head { Severity::Note } else { Severity::Finding };
+        if severity == Severity::Finding {
+            let stale = [Verdict::Unexplained, Verdict::WrongScale];
+            m.record.findings.retain(|f| !stale.contains(&f.kind));
+            against(&mut m.record, &m.facts, &siblings, limits);
+            m.record.factor = factor.map(|f| f.name);
+        }
+        m.record.notice(kind, severity, what);
+    }
+}
+
+/// Layers that stand in one stack, the last of which may be a head with a rule of its own.
+fn is_stack(name: &str) -> bool {
+    let parts: Vec<&str> = name.split(['.', '/']).collect();
+    let block = parts.iter().rev().skip(2).any(|p| p.chars().all(|c| c.is_ascii_digit()));
+    !block
+}
+
+fn here(initializer: &Initializer, part: &Part, tensor: &Tensor) -> Option<Law> {
+    match part.readings.first() {
+        Some(reading) => initializer.law(&reading.shape).ok(),
+        None => initializer
+            .law(&gainstage_spec::WeightShape::dense(1, tensor.elements().max(1)).ok()?)
+            .ok(),
+    }
+}
+
+/// GPT-2 divides the projections that end a residual branch by sqrt(2L) (Radford et al. 2019, section 2.3).
+fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
+    let Some(layers) = limits.layers else { return };
+    let into = |m: &Measured<'_>| {
+        m.record.name.ends_with("attn.c_attn.weight") || m.record.name.ends_with("mlp.c_fc.weight")
+    };
+    let stds: Vec<f64> = measured.iter().filter(|m| into(m)).map(|m| m.facts.std).collect();
+    if stds.len() < 2 {
+        return;
+    }
+    let base = stds.iter().sum::<f64>() / stds.len() as f64;
+    for m in measured.iter_mut().filter(|m| m.record.name.ends_with("c_proj.weight")) {
+        let same = (m.facts.std / base - 1.0).abs() < 0.05;
+        if !same || m.record.findings.iter().any(|f| f.severity == Severity::Finding) {
+            continue;
+        }
+        let factor = (2.0 * layers as f64).sqrt();
+        let expected = Expected {
+            name: format!("{} x 1/sqrt(2L)", m.record.law.clone().unwrap_or_default()),
+            law: Law::Normal { mean: 0.0, std: base / factor },
+            source: "GPT-2".to_owned(),
+            scaled: false,
+        };
+        against(&mut m.record, &m.facts, &expected, limits);
+        m.record.factor = Some("sqrt(2L)".to_owned());
+        let text = format!(
+            "std {:.4e} is that of the layers before it; GPT-2 divides the projections that end a residual branch by sqrt(2L) = {factor:.3}, L = {layers}: the depth factor was not applied",
+            m.facts.std
+        );
+        m.record.notice(Verdict::WrongScale, Severity::Finding, text);
+    }
+}

@@ -1,0 +1,78 @@
+//! What an audit says of a checkpoint as a whole.
+
+use crate::audit::Measured;
+use crate::copies::{Copy, Kind};
+use crate::record::{Severity, StepZero, Verdict};
+use crate::role::Role;
+
+/// Whether training has begun: norm scales that differ, statistics that have seen batches, weights that
+/// follow no law.
+pub(crate) fn step_zero(measured: &[Measured<'_>]) -> StepZero {
+    let count = |of: &dyn Fn(&&Measured<'_>) -> bool| measured.iter().filter(of).count();
+    let trained = |m: &&Measured<'_>| m.record.findings.iter().any(|f| f.kind == Verdict::Trained);
+    let weights = count(&|m| trained(m) && m.part.role.is_weight());
+    let norms = count(&|m| trained(m) && m.part.role == Role::NormScale);
+    let statistics = count(&|m| trained(m) && m.part.role == Role::Statistic);
+    let all = count(&|m| m.part.role.is_weight());
+    let some = |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+    let mut evidence = Vec::new();
+    if weights > 0 {
+        evidence.push(some(weights, "weight") + " of no initializer's law, with structure");
+    }
+    if norms > 0 {
+        evidence.push(some(norms, "norm scale") + " that differ from unit to unit");
+    }
+    if statistics > 0 {
+        evidence.push(some(statistics, "running statistic") + " that have seen batches");
+    }
+    match (evidence.is_empty(), all) {
+        (true, 0) => StepZero { likely: None, reason: "it holds no weights".to_owned() },
+        (true, _) => {
+            let reason = "no tensor shows structure beyond its law".to_owned();
+            StepZero { likely: Some(true), reason }
+        }
+        (false, _) => StepZero { likely: Some(false), reason: evidence.join(", ") },
+    }
+}
+
+pub(crate) fn copy_sentence(
+    first: &Measured<'_>,
+    second: &Measured<'_>,
+    copy: &Copy,
+) -> (Verdict, Severity, String) {
+    let name = &first.record.name;
+    let head = |m: &Measured<'_>| {
+        ["head", "decoder", "output", "logits", "embed"].iter().any(|w| m.record.name.contains(w))
+    };
+    let tables = [first, second].map(|m| m.part.role == Role::Embedding);
+    let tied = tables == [true, true] || (tables[0] && head(second)) || (tables[1] && head(first));
+    match copy.kind {
+        Kind::Identical if tied => {
+            (Verdict::Duplicate, Severity::Note, format!("tied to {name}: the same values"))
+        }
+        Kind::Identical => (
+            Verdict::Duplicate,
+            Severity::Finding,
+            format!("every value is that of {name}: drawn with the same seed, or copied"),
+        ),
+        Kind::Scaled => {
+            let ratio = copy.correlation.signum() * second.facts.std / first.facts.std;
+            (
+                Verdict::Duplicate,
+                Severity::Finding,
+                format!(
+                    "its first {} values are {ratio:.4} times those of {name}: drawn with the same seed",
+                    copy.compared
+                ),
+            )
+        }
+        Kind::Correlated => (
+            Verdict::Correlated,
+            Severity::Finding,
+            format!(
+                "its first {} values have correlation {:.3} with those of {name} (p = {:.1e})",
+                copy.compared, copy.correlation, copy.p_value
+            ),
+        ),
+    }
+}
