@@ -233,7 +233,8 @@ fn limits() -> Section {
             "Perceptrons only: no convolutions, no attention. Claims about other architectures are not tested here.",
             "Signal claims hold at birth. After the first steps of training the weights are no longer independent of the data.",
             "Rules were written before their claim was first run, but not all survived it: HE05's learning rate, steps and middle case, XAV05's \
-             margin in the last layer, and what VAN04 counts as underflow were settled after first runs. Their verdicts are confirmed on \
+             margin in the last layer, what VAN04 counts as underflow, the gap's mean in MFT06, the first layer's part in SAT02, the width in SAT03's and \
+             SLU01's predictions, and margins of FIN01 and JAC02 were settled after first runs. Their verdicts are confirmed on \
              other seeds, not on a second experiment.",
             "A supported equality means \"within the stated margin\", never \"identical\".",
             "Error signals are injected at the output, independent of the weights. A loss's own error signal depends on the output.",

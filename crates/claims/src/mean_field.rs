@@ -168,6 +168,7 @@ fn interpolated(points: &[(f64, f64)], x: f64) -> f64 {
 fn correlation_map(lab: &Lab) -> Result<Outcome, ClaimError> {
     let trials = lab.budget.pick(400, 800, 3000);
     let phi = Activation::Tanh;
+    let chaotic = trials * 3 / 2;
     let depth = 20;
     let mut findings = Vec::new();
     let mut panel =
@@ -177,10 +178,12 @@ fn correlation_map(lab: &Lab) -> Result<Outcome, ClaimError> {
         let map = MeanField::new(&phi, weights, BIAS)?;
         let limit = map.depth_limit(1.0)?;
         let VarianceLimit::Fixed { point } = limit.variance else { continue };
+        // In chaos the correlation spreads most.
+        let draws = if weights > EDGE { chaotic } else { trials };
         let first = point.q - BIAS;
         let stack = Stack { phi: &phi, width: WIDTH, depth, first, weights, biases: BIAS };
         let predicted = stack.trajectory(0.5)?;
-        let measured = lab.measure(name, &stack.network()?, one_pair(trials, 0.5))?;
+        let measured = lab.measure(name, &stack.network()?, one_pair(draws, 0.5))?;
         let cosine = |draw: &gainstage_simulate::LayerDraw| draw.cosine.unwrap_or(f64::NAN);
         for layer in [5, depth] {
             let what = format!("{name}, sigma_w^2 = {weights:.3}: correlation in layer {layer}");
@@ -198,7 +201,7 @@ fn correlation_map(lab: &Lab) -> Result<Outcome, ClaimError> {
         panel.marks.push(means(name, colour, &measured, cosine)?);
     }
     let text = format!(
-        "tanh, σ_b² = 0.05, width {WIDTH}; lines: the correlation map, dots: means over {trials} draws of one pair each, with 95% intervals. \
+        "tanh, σ_b² = 0.05, width {WIDTH}; lines: the correlation map, dots: means over {trials} draws of one pair each ({chaotic} in chaos), with 95% intervals. \
          In layer {depth}: {} ordered, {} at the edge, {} in chaos.",
         significant(findings[1].measured),
         significant(findings[4].measured),
@@ -224,7 +227,7 @@ fn correlation_map(lab: &Lab) -> Result<Outcome, ClaimError> {
             significant(findings[8].measured),
         ),
         experiment: format!(
-            "{depth} tanh layers of width {WIDTH}, bias variance 0.05, started at q*; {trials} weight draws with one pair of inputs each"
+            "{depth} tanh layers of width {WIDTH}, bias variance 0.05, started at q*; {trials} weight draws with one pair of inputs each, {chaotic} in chaos"
         ),
         figures: vec![figure.panel(panel)],
         tables: Vec::new(),

@@ -58,7 +58,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
 ];
 
 fn uniform_and_normal(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(4000, 6000, 20000);
+    let trials = lab.budget.pick(5000, 6000, 20000);
     let depth = 20;
     let mut signals = Vec::new();
     let mut findings = Vec::new();
@@ -160,7 +160,7 @@ fn one_hot(
 }
 
 fn slopes(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(1600, 4000, 12000);
+    let trials = lab.budget.pick(2000, 4000, 12000);
     let depth = 40;
     let run = |label: &str, slope: f64, scale: f64| -> Result<Signal, ClaimError> {
         let init = Initializer::scaling(scale, FanMode::FanIn, ScalingDistribution::Normal);
