@@ -128,3 +128,102 @@ fn comparisons_are_paired_by_seed_with_an_interval_at_the_tests_level() {
         assert_eq!((&found["n"], &found["margin"]), (&3.into(), &0.002.into()));
     }
 }
+
+const NETWORK: &str = r#"
+input = 36
+[[layers]]
+kind = "dense"
+width = 16
+weights = "he_normal"
+[[layers]]
+kind = "batch_norm"
+[[layers]]
+kind = "activation"
+function = "relu"
+[[layers]]
+kind = "dropout"
+keep = 0.8
+[[layers]]
+kind = "dense"
+width = 3
+weights = "glorot_uniform"
+[training]
+epochs = 4
+batch = 20
+optimizer = { kind = "momentum", rate = 0.05 }
+schedule = { kind = "exponential", factor = 0.99 }
+clip = { kind = "norm", bound = 1.0 }
+"#;
+
+fn train_command(dir: &Path, out: &str, more: &[&str]) -> std::process::Output {
+    let mut command = Command::cargo_bin("gainstage").expect("the binary is built with the tests");
+    command.args(["train", "--quiet", "--format", "json", "--out"]).arg(dir.join(out));
+    command.arg("--data").arg(dir).args(more).output().expect("runs")
+}
+
+#[test]
+fn a_described_network_trains_and_goes_on_from_its_checkpoint_to_the_same_result() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_digits(dir.path());
+    let file = dir.path().join("network.toml");
+    std::fs::write(&file, NETWORK).expect("writes");
+    let file = file.to_str().expect("UTF-8");
+    let answer = |out: &str, more: &[&str]| -> Value {
+        let output = train_command(dir.path(), out, &[&[file], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).expect("JSON alone")
+    };
+    let whole = answer("whole", &[]);
+    assert_eq!(whole["history"].as_array().map(Vec::len), Some(4));
+    assert!(whole["test_accuracy"].as_f64() > Some(0.5), "{}", whole["test_accuracy"]);
+    answer("part", &["--epochs", "2"]);
+    let checkpoint = dir.path().join("part/train/checkpoint.safetensors");
+    let checkpoint = checkpoint.to_str().expect("UTF-8");
+    let resumed = answer("part", &["--resume", checkpoint]);
+    for field in ["history", "step_losses", "test_accuracy", "test_loss", "steps"] {
+        assert_eq!(resumed[field], whole[field], "{field}");
+    }
+    let read = |out: &str| {
+        std::fs::read(dir.path().join(out).join("train/checkpoint.safetensors")).expect("is there")
+    };
+    assert_eq!(read("part"), read("whole"), "the last checkpoints are the same bytes");
+    assert!(dir.path().join("whole/train/index.html").exists());
+
+    for (more, why) in [
+        (&["--resume", checkpoint, "--seed", "2"][..], "another seed"),
+        (&["--resume", file], "does not fit"),
+        (&["--rate=-1"], "learning rate is -1"),
+    ] {
+        let output = train_command(dir.path(), "refused", &[&[file], more].concat());
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && told.contains(why), "{more:?}: {told}");
+    }
+    // Divergence is a finding.
+    let output = train_command(dir.path(), "wild", &[file, "--rate", "3e38", "--epochs", "1"]);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_sweep_maps_every_depth_and_variance() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    write_digits(dir.path());
+    let sweep = ["--sweep", "--grid", "3", "--depth", "6", "--width", "20", "--steps", "40"];
+    let output = train_command(dir.path(), "out", &sweep);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+    let places: Vec<(u64, f64)> = answer["cells"]
+        .as_array()
+        .expect("cells")
+        .iter()
+        .filter_map(|c| Some((c["depth"].as_u64()?, c["weight_variance"].as_f64()?)))
+        .collect();
+    let expected = [2, 4, 6].map(|depth| [1.0, 2.5, 4.0].map(|variance| (depth, variance)));
+    assert_eq!(places, expected.concat());
+    // The depth scale is infinite at the edge of chaos, 1.76 for this bias variance, and finite elsewhere.
+    let scales = answer["depth_scales"].as_array().expect("depth scales");
+    let peak =
+        scales.iter().max_by(|a, b| a[1].as_f64().partial_cmp(&b[1].as_f64()).expect("numbers"));
+    let peak = peak.expect("some")[0].as_f64().expect("a number");
+    assert!((peak - 1.760954639607).abs() < 3.0 / 199.0, "{peak}");
+    assert!(dir.path().join("out/train-sweep/figures/trainability.svg").exists());
+}

@@ -160,6 +160,7 @@ fn activate(phi: &Activation, z: &[f32], h: &mut [f32]) {
     match phi {
         Activation::Tanh => kernel::squash(Curve::Tanh, z, h),
         Activation::Sigmoid => kernel::squash(Curve::Sigmoid, z, h),
+        Activation::Gelu => kernel::squash(Curve::Gelu, z, h),
         _ => gainstage_simulate::activate(phi, z, h),
     }
 }
@@ -169,6 +170,7 @@ pub(crate) fn pull_back(phi: &Activation, z: &[f32], delta: &mut [f32]) {
     match phi {
         Activation::Tanh => kernel::squash_back(Curve::Tanh, z, delta),
         Activation::Sigmoid => kernel::squash_back(Curve::Sigmoid, z, delta),
+        Activation::Gelu => kernel::squash_back(Curve::Gelu, z, delta),
         _ => gainstage_simulate::pull_back(phi, z, delta),
     }
 }

@@ -121,8 +121,7 @@ impl Gradients {
     /// Norm of a layer's gradient, weights and biases together.
     pub(crate) fn norm(&self, number: usize) -> f64 {
         let Some(room) = self.rooms.get(number) else { return 0.0 };
-        let all = room.weights[..room.used].iter().chain(&room.bias);
-        all.map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt()
+        (sum_of_squares(&room.weights[..room.used]) + sum_of_squares(&room.bias)).sqrt()
     }
 
     /// One layer's update.
@@ -149,4 +148,14 @@ impl Gradients {
         let [m, v] = &mut slots.bias;
         kernel::update(step, &mut layer.bias, m, v, &room.bias);
     }
+}
+
+/// In sixteen partial sums, which are independent and so fast, and the same everywhere.
+fn sum_of_squares(values: &[f32]) -> f64 {
+    let (blocks, rest) = values.as_chunks::<16>();
+    let mut sums = [0.0f64; 16];
+    for block in blocks {
+        sums.iter_mut().zip(block).for_each(|(sum, v)| *sum += f64::from(*v) * f64::from(*v));
+    }
+    rest.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() + sums.iter().sum::<f64>()
 }

@@ -1,6 +1,6 @@
 //! Element by element: updates of known gradients, activations.
 
-use crate::elementary::{sigmoid, sigmoid_slope, tanh, tanh_slope};
+use crate::elementary::{gelu, gelu_slope, sigmoid, sigmoid_slope, tanh, tanh_slope};
 use crate::step::Step;
 
 dispatched!(
@@ -11,14 +11,14 @@ dispatched!(
 );
 
 dispatched!(
-    /// `h = tanh(z)` or `h = 1 / (1 + exp(-z))`.
+    /// `h = phi(z)` for the smooth activations that are vectorised.
     squash,
     squash_body,
     (curve: Curve, z: &[f32], h: &mut [f32])
 );
 
 dispatched!(
-    /// `delta *= phi'(z)` for these two.
+    /// `delta *= phi'(z)` for these.
     squash_back,
     squash_back_body,
     (curve: Curve, z: &[f32], delta: &mut [f32])
@@ -29,6 +29,7 @@ dispatched!(
 pub(crate) enum Curve {
     Tanh,
     Sigmoid,
+    Gelu,
 }
 
 #[inline(always)]
@@ -37,6 +38,7 @@ pub(super) fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f
     match curve {
         Curve::Tanh => both.for_each(|(h, &z)| *h = tanh(z)),
         Curve::Sigmoid => both.for_each(|(h, &z)| *h = sigmoid(z)),
+        Curve::Gelu => both.for_each(|(h, &z)| *h = gelu(z)),
     }
 }
 
@@ -46,6 +48,7 @@ pub(super) fn squash_back_body<const WIDE: usize>(curve: Curve, z: &[f32], delta
     match curve {
         Curve::Tanh => both.for_each(|(d, &z)| *d *= tanh_slope(z)),
         Curve::Sigmoid => both.for_each(|(d, &z)| *d *= sigmoid_slope(z)),
+        Curve::Gelu => both.for_each(|(d, &z)| *d *= gelu_slope(z)),
     }
 }
 

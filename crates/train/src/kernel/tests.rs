@@ -44,7 +44,7 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
         forward_body::<PORTABLE_COLUMNS>(&images, &batch, &grey, &weights, &bias, &mut z[1]);
         assert_eq!(z[0], z[1], "forward, {units} units");
 
-        for curve in [Curve::Tanh, Curve::Sigmoid] {
+        for curve in [Curve::Tanh, Curve::Sigmoid, Curve::Gelu] {
             let mut h = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
             squash(curve, &z[0], &mut h[0]);
             squash_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
