@@ -51,6 +51,11 @@ pub enum SimulateError {
         /// What stands against it.
         reason: String,
     },
+    /// One input's Jacobian in a network where inputs act on each other.
+    #[error(
+        "the Jacobian of one input is not defined behind {0}, which ties or masks a whole batch"
+    )]
+    Coupled(String),
     /// A kind of layer that this crate does not know.
     #[error("the simulator does not know this layer: {0}")]
     UnknownLayer(String),

@@ -71,6 +71,7 @@
 mod error;
 mod exact;
 mod inputs;
+mod jacobian;
 mod kernel;
 mod measure;
 mod method;
@@ -83,6 +84,7 @@ mod tests;
 mod trace;
 
 pub use error::SimulateError;
+pub use jacobian::jacobian_singular_values;
 pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};
 pub use method::{Choice, Method, choose};

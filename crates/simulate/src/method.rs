@@ -112,10 +112,13 @@ pub fn choose(network: &Network, setup: &Setup) -> Result<Choice, SimulateError>
         }
         Err(error) => return Err(error),
     };
+    let weights: usize = shapes.iter().map(WeightShape::elements).sum();
+    // Weights that are not kept for the way back are drawn twice.
+    let drawn = if keeps_weights(weights, setup.precision) { 1.0 } else { 2.0 };
     let (mut dense, mut free) = (0.0, 0.0);
     for (law, shape) in laws.iter().zip(&shapes) {
         let haar = matches!(law, WeightLaw::Haar { .. });
-        dense += dense_cost(shape, setup.batch, haar);
+        dense += dense_cost(shape, setup.batch, haar, drawn);
         free += free_cost(shape, setup.batch, haar);
     }
     let (method, reason) = if free <= dense {
@@ -128,21 +131,27 @@ pub fn choose(network: &Network, setup: &Setup) -> Result<Choice, SimulateError>
     Ok(Choice { method, reason })
 }
 
-/// Nanoseconds of one layer in both directions on one core with AVX-512, roughly: two draws of every
-/// weight and two products.
-fn dense_cost(shape: &WeightShape, batch: usize, haar: bool) -> f64 {
-    let (n, m) = (shape.inputs() as f64, shape.outputs() as f64);
-    let weights = if haar { 0.12 * n * m * n.min(m) } else { 1.6 * n * m };
-    weights + 4.0 * n * m * batch as f64 / 80.0 + 20.0 * (n + m) * batch as f64
+/// Whether a dense draw keeps its weights for the way back, up to 128 MiB.
+pub(crate) fn keeps_weights(weights: usize, precision: Precision) -> bool {
+    let bytes = if precision == Precision::F64 { 8 } else { 4 };
+    weights.saturating_mul(bytes) <= 128 << 20
 }
 
-/// The same without matrices: three draws of n B normals, products of B x B with B x n, and small
-/// factors.
+/// Nanoseconds of one layer in both directions on one core with AVX-512: draws of every weight, two
+/// products, and passes over the signals. Fitted to widths of 64 and 1000 and batches of 16 to 128.
+fn dense_cost(shape: &WeightShape, batch: usize, haar: bool, drawn: f64) -> f64 {
+    let (n, m, b) = (shape.inputs() as f64, shape.outputs() as f64, batch as f64);
+    let per_weight = if haar { 0.06 * n.min(m) } else { 1.0 };
+    drawn * per_weight * n * m + b * (n * m / 25.0 + 1.8 * (n + m))
+}
+
+/// The same without matrices: two or three draws of n B normals, products of B x B with B x n, and
+/// small factors. Fitted likewise to batches of 1 to 128.
 fn free_cost(shape: &WeightShape, batch: usize, haar: bool) -> f64 {
     let b = batch as f64;
     let n = shape.inputs().max(shape.outputs()) as f64;
-    let products = if haar { 20.0 } else { 14.0 };
-    n * b * (3.0 + products * b / 25.0) + 3.0 * b.powi(3) + 1000.0
+    let (normals, products) = if haar { (5.0, 0.6) } else { (3.0, 0.44) };
+    n * b * (normals + products * b) + 35.0 * b * b + 1000.0
 }
 
 /// Whether a layer's input is the activation of a dense layer as it is.

@@ -1,11 +1,14 @@
 //! One weight draw: forward, backward, and what is noted on the way.
 
 use gainstage_init::{Key, Purpose};
-use gainstage_spec::{Dense, Initializer, Layer, Network, WeightShape};
+use gainstage_spec::{Activation, Dense, Initializer, Layer, Network, WeightShape};
 use gainstage_stats::Moments;
+use rayon::prelude::*;
 
 use crate::inputs::{self, dot, sum_of_squares};
 use crate::kernel::{self, NormAxis};
+use crate::method::keeps_weights;
+use crate::product::product_of_rows;
 use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw, effective_rank};
 use crate::{Matrix, Real, Setup, SimulateError, product};
 
@@ -25,9 +28,6 @@ pub(crate) trait Compute: Real {
     ) -> Result<(), String>;
     fn moments(values: &[Self]) -> Moments;
 }
-
-/// Weights of a draw are kept for the backward pass up to this many bytes, else drawn again.
-const KEPT_WEIGHTS: usize = 128 << 20;
 
 /// A draw in progress: the network, the trial, and the traces by dense layer.
 struct Pass<'a, T> {
@@ -79,13 +79,25 @@ pub(crate) fn draw<T: Compute>(
     trial: u32,
     observer: &mut impl Observer<T>,
 ) -> Result<Draw, SimulateError> {
+    Ok(draw_with(network, shapes, setup, trial, None, observer)?.0)
+}
+
+/// As [`draw`] with given error signals, `batch x output`; returns dL/dx too, `batch x input`.
+pub(crate) fn draw_with<T: Compute>(
+    network: &Network,
+    shapes: &[WeightShape],
+    setup: &Setup,
+    trial: u32,
+    error: Option<Vec<T>>,
+    observer: &mut impl Observer<T>,
+) -> Result<(Draw, Vec<T>), SimulateError> {
     let weights: usize = shapes.iter().map(WeightShape::elements).sum();
     let mut pass = Pass {
         setup,
         trial,
         batch: setup.batch,
         shapes,
-        keep_weights: weights.saturating_mul(size_of::<T>()) <= KEPT_WEIGHTS,
+        keep_weights: keeps_weights(weights, setup.precision),
         traces: vec![None; shapes.len()],
         breakdowns: [None; 2],
         next_dense: 0,
@@ -96,12 +108,16 @@ pub(crate) fn draw<T: Compute>(
     setup.precision.round(&mut h);
     let (output, saved) = pass.forward(&network.layers, h, network.input, observer)?;
     let width = output.len() / pass.batch;
-    let error = inputs::error_signals(setup, trial, width)?;
+    let error = match error {
+        Some(error) => error,
+        None => inputs::error_signals(setup, trial, width)?,
+    };
     let gradient = pass.backward(saved, error, observer)?;
     let input_gradient = Energy::of(&mean_squares(&gradient, pass.batch));
     // Every dense layer is visited once in each direction.
     let layers = pass.traces.into_iter().flatten().collect();
-    Ok(Draw { layers, breakdowns: pass.breakdowns.into_iter().flatten().collect(), input_gradient })
+    let breakdowns = pass.breakdowns.into_iter().flatten().collect();
+    Ok((Draw { layers, breakdowns, input_gradient }, gradient))
 }
 
 impl<T: Compute> Pass<'_, T> {
@@ -181,7 +197,7 @@ impl<T: Compute> Pass<'_, T> {
         let mut weights = std::mem::take(&mut self.scratch);
         self.weights(index, dense, &mut weights)?;
         let mut z = vec![T::ZERO; self.batch * dense.width];
-        product(
+        product_of_rows(
             &mut z,
             Matrix::new(h, self.batch, shape.inputs()),
             Matrix::new(&weights, dense.width, shape.inputs()).transposed(),
@@ -204,7 +220,7 @@ impl<T: Compute> Pass<'_, T> {
         }
         self.setup.precision.round(&mut z);
         h.resize(z.len(), T::ZERO);
-        kernel::activate(&dense.activation, &z, h);
+        activate(&dense.activation, &z, h);
         self.setup.precision.round(h);
 
         let squares = mean_squares(&z, self.batch);
@@ -248,7 +264,7 @@ impl<T: Compute> Pass<'_, T> {
             match layer {
                 Saved::Dense { index, dense, z, incoming, weights } => {
                     if index + 1 < self.shapes.len() {
-                        kernel::pull_back(&dense.activation, &z, &mut gradient);
+                        pull_back(&dense.activation, &z, &mut gradient);
                         self.setup.precision.round(&mut gradient);
                     }
                     drop(z);
@@ -311,7 +327,7 @@ impl<T: Compute> Pass<'_, T> {
             scratch
         };
         let mut below = vec![T::ZERO; self.batch * inputs];
-        product(
+        product_of_rows(
             &mut below,
             Matrix::new(gradient, self.batch, dense.width),
             Matrix::new(&weights, dense.width, inputs),
@@ -352,10 +368,36 @@ fn normalize<'n, T: Compute>(
     Saved::Norm { axis, normalized: h.to_vec(), factors, width }
 }
 
+/// Values from which on a pass over them is divided among threads, in pieces of half as many.
+const DIVIDED: usize = 1 << 17;
+
+/// [`kernel::activate`], on rayon's pool where it pays.
+fn activate<T: Real>(phi: &Activation, z: &[T], h: &mut [T]) {
+    if z.len() < DIVIDED {
+        return kernel::activate(phi, z, h);
+    }
+    let pieces = h.par_chunks_mut(DIVIDED / 2).zip(z.par_chunks(DIVIDED / 2));
+    pieces.for_each(|(h, z)| kernel::activate(phi, z, h));
+}
+
+/// [`kernel::pull_back`], likewise.
+fn pull_back<T: Real>(phi: &Activation, z: &[T], gradient: &mut [T]) {
+    if z.len() < DIVIDED {
+        return kernel::pull_back(phi, z, gradient);
+    }
+    let pieces = gradient.par_chunks_mut(DIVIDED / 2).zip(z.par_chunks(DIVIDED / 2));
+    pieces.for_each(|(gradient, z)| kernel::pull_back(phi, z, gradient));
+}
+
 /// Each input's mean square, in f64.
 fn mean_squares<T: Real>(values: &[T], batch: usize) -> Vec<f64> {
     let width = values.len() / batch;
-    values.chunks_exact(width).map(|row| sum_of_squares(row) / width as f64).collect()
+    let of_row = |row: &[T]| sum_of_squares(row) / width as f64;
+    if values.len() < DIVIDED {
+        values.chunks_exact(width).map(of_row).collect()
+    } else {
+        values.par_chunks_exact(width).map(of_row).collect()
+    }
 }
 
 /// Products of the rows with each other, `batch x batch`.

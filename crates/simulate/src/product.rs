@@ -7,6 +7,8 @@
 
 use std::any::TypeId;
 
+use rayon::prelude::*;
+
 /// A number type that products and kernels are compiled for: `f32` or `f64`.
 pub trait Real:
     Copy + Send + Sync + PartialEq + PartialOrd + std::fmt::Debug + sealed::Sealed + 'static
@@ -124,6 +126,24 @@ pub fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
     run(out, a, b, false);
 }
 
+/// Rows of a product that is large enough to be divided among threads.
+const BLOCK: usize = 256;
+
+/// As [`product`] for an untransposed `a`, on rayon's pool if there are many rows.
+///
+/// The rows are divided by their number alone, never by that of the threads, so that the bits are the
+/// same on any number of them.
+pub(crate) fn product_of_rows<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
+    if a.rows < 2 * BLOCK || a.cols * b.cols < BLOCK * BLOCK {
+        return product(out, a, b);
+    }
+    let block = a.rows.div_ceil(a.rows / BLOCK);
+    let rows = a.data.par_chunks(block * a.cols);
+    out.par_chunks_mut(block * b.cols).zip(rows).for_each(|(out, rows)| {
+        product(out, Matrix::new(rows, rows.len() / a.cols, a.cols), b);
+    });
+}
+
 /// `out += a b`, otherwise as [`product`].
 ///
 /// # Panics
@@ -206,6 +226,20 @@ mod tests {
                 add_product(&mut out, a, b);
                 assert_eq!(out, expected.iter().map(|v| 2.0 * v).collect::<Vec<_>>());
             }
+        }
+    }
+
+    #[test]
+    fn divided_products_are_whole_products() {
+        for rows in [511, 512, 700, 1000] {
+            let (k, n) = (300, 256);
+            let a: Vec<f64> = (0..rows * k).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
+            let b: Vec<f64> = (0..k * n).map(|i| ((i * 5) % 13) as f64 - 6.0).collect();
+            let (a, b) = (Matrix::new(&a, rows, k), Matrix::new(&b, n, k).transposed());
+            let (mut whole, mut divided) = (vec![0.0; rows * n], vec![f64::NAN; rows * n]);
+            product(&mut whole, a, b);
+            product_of_rows(&mut divided, a, b);
+            assert_eq!(whole, divided);
         }
     }
 

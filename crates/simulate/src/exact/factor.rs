@@ -195,7 +195,13 @@ pub(crate) fn subtract_transposed(out: &mut [f64], a: &[f64], b: &[f64], inner: 
 
 /// `rows x columns` turned into `columns x rows`.
 pub(crate) fn transpose(matrix: &[f64], rows: usize, columns: usize) -> Vec<f64> {
-    (0..rows * columns).map(|i| matrix[(i % rows) * columns + i / rows]).collect()
+    let mut out = vec![0.0; rows * columns];
+    for r in 0..rows {
+        for c in 0..columns {
+            out[c * rows + r] = matrix[r * columns + c];
+        }
+    }
+    out
 }
 
 #[cfg(test)]

@@ -62,17 +62,15 @@ impl Coefficients {
             self.plain.extend_from_slice(values);
             return;
         }
-        let reach = |row: usize| {
-            let row = &values[row * columns..(row + 1) * columns];
-            columns - row.iter().rev().take_while(|v| **v == 0.0).count()
-        };
         // Triangular factors come in the order of their pivots; rows of similar length share a tile.
-        let mut order = [0usize; TILED];
+        let mut order = [(0usize, 0usize); TILED];
         let order = &mut order[..rows];
-        for (place, row) in order.iter_mut().zip(0..) {
-            *place = row;
+        for (row, place) in order.iter_mut().enumerate() {
+            let values = &values[row * columns..(row + 1) * columns];
+            let zeros = values.iter().rev().take_while(|v| **v == 0.0).count();
+            *place = (columns - zeros, row);
         }
-        order.sort_by_key(|&row| reach(row));
+        order.sort_unstable();
         let mut rest = &*order;
         while !rest.is_empty() {
             let count = match rest.len() {
@@ -82,18 +80,18 @@ impl Coefficients {
             };
             let (here, after) = rest.split_at(count);
             rest = after;
-            let reach = here.iter().map(|&row| reach(row)).max().unwrap_or(0);
+            let reach = here.last().map_or(0, |place| place.0);
             let mut tile = Tile {
                 rows: [0; 4],
                 count: count as u32,
                 reach: reach as u32,
                 start: self.packed.len() as u32,
             };
-            for (place, &row) in tile.rows.iter_mut().zip(here) {
+            for (place, &(_, row)) in tile.rows.iter_mut().zip(here) {
                 *place = row as u32;
             }
             for column in 0..reach {
-                self.packed.extend(here.iter().map(|&row| values[row * columns + column]));
+                self.packed.extend(here.iter().map(|&(_, row)| values[row * columns + column]));
             }
             self.tiles.push(tile);
         }

@@ -99,6 +99,21 @@ pub(crate) fn draw(
     arena: &mut Arena,
     observer: &mut dyn Observer<f64>,
 ) -> Result<Draw, SimulateError> {
+    Ok(draw_with(network, shapes, laws, setup, trial, None, arena, observer)?.0)
+}
+
+/// As [`draw`] with given error signals, `batch x output`; returns dL/dx too, `batch x input`.
+#[allow(clippy::too_many_arguments)] // a draw is all of this, and nothing else takes it
+pub(crate) fn draw_with(
+    network: &Network,
+    shapes: &[WeightShape],
+    laws: &[WeightLaw],
+    setup: &Setup,
+    trial: u32,
+    error: Option<&[f64]>,
+    arena: &mut Arena,
+    observer: &mut dyn Observer<f64>,
+) -> Result<(Draw, Vec<f64>), SimulateError> {
     let layout = Layout::new(setup.batch);
     let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
     let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(setup.batch)).sum();
@@ -126,18 +141,22 @@ pub(crate) fn draw(
     };
     let signal = Signal { values, gram: None, width: network.input };
     let (output, saved) = pass.forward(&network.layers, signal, observer)?;
-    let error = match setup.precision {
-        Precision::F64 => {
+    let error = match (error, setup.precision) {
+        (Some(error), _) => layout.of_rows(error, |v| v),
+        (None, Precision::F64) => {
             layout.of_rows(&inputs::error_signals::<f64>(setup, trial, output.width)?, |v| v)
         }
-        _ => layout.of_rows(&inputs::error_signals::<f32>(setup, trial, output.width)?, wide),
+        (None, _) => {
+            layout.of_rows(&inputs::error_signals::<f32>(setup, trial, output.width)?, wide)
+        }
     };
     let gradient = pass.backward(saved, error, observer)?;
     let gram = dispatch(Gram { layout, values: &gradient });
     let input_gradient = Energy::of(&diagonal(&gram, setup.batch, network.input));
     // Every dense layer is visited once in each direction.
     let layers = pass.traces.into_iter().flatten().collect();
-    Ok(Draw { layers, breakdowns: pass.breakdowns.into_iter().flatten().collect(), input_gradient })
+    let breakdowns = pass.breakdowns.into_iter().flatten().collect();
+    Ok((Draw { layers, breakdowns, input_gradient }, layout.to_rows(&gradient)))
 }
 
 impl Pass<'_> {

@@ -11,9 +11,10 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// Chunks whose values fit the first-level cache, a multiple of what a block of normals holds.
+    /// Chunks that stay in the second-level cache with all that is made of them, and a multiple of what
+    /// a block of normals holds. Smaller ones cost more in calls than they save in the first level.
     pub(crate) fn new(batch: usize) -> Self {
-        Self { batch, chunk: (2048 / batch.next_power_of_two()).clamp(128, 512) }
+        Self { batch, chunk: (8192 / batch.next_power_of_two()).clamp(128, 1024) }
     }
 
     /// `(start, len)` of the chunks of neurons `from .. to`.
