@@ -219,7 +219,7 @@ fn wrong_input_ends_with_code_2_and_one_sentence() {
         (&[&right, "--expect", "gtp2"], "gtp2"),
         (&[&right, "--expect", "none.toml"], "none.toml"),
         (&[&right, "--rate", "2"], "2"),
-        (&[&right, "--tolerance", "-1"], "-1"),
+        (&[&right, "--tolerance", "0"], "tolerance is 0"),
         (&[&right, "--baseline", &right], "torch_default"),
     ];
     for (args, named) in cases {

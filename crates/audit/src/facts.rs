@@ -8,6 +8,7 @@ use gainstage_stats::{ks_p_value, variance_test};
 use crate::AuditError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::decode_f32;
+use crate::family::Family;
 use crate::role::Part;
 use crate::scan::{Lines, Scan, scan};
 use crate::sketch::{Coarse, Sketch};
@@ -93,13 +94,58 @@ impl Facts {
         ((kurtosis - 1.0).max(0.0) / (4.0 * self.count().max(1) as f64)).sqrt()
     }
 
+    /// Standard deviation of a law as rounded to the tensor's format; only 8 bits are coarse enough to
+    /// matter.
+    pub(crate) fn rounded_std(&self, law: &Law) -> f64 {
+        let grid = self.scan.sketch.grid;
+        let own = law.std();
+        if grid.0.bytes() > 1 || !(own > 0.0) {
+            return own;
+        }
+        let (mut mass, mut mean, mut second) = (0.0, 0.0, 0.0);
+        for cell in (0..grid.cells()).filter(|c| grid.upper(*c) > grid.lower(*c)) {
+            let p = law.cdf(grid.upper(cell)) - law.cdf(grid.lower(cell));
+            let x = grid.middle(cell);
+            if p > 0.0 && x.is_finite() {
+                mass += p;
+                mean += p * x;
+                second += p * x * x;
+            }
+        }
+        (second / mass - (mean / mass).powi(2)).max(0.0).sqrt()
+    }
+
+    /// The member of a family that fits best: at the standard deviation of the values, or at the bound
+    /// that their extremes show, which know it far better; in 8 bits neither does, and it is searched.
+    pub(crate) fn member(&self, family: Family) -> Law {
+        let (m, mean, std) = (&self.scan.moments, self.mean, self.std);
+        let own = family.law(mean, std);
+        let mut scales = vec![1.0];
+        if matches!(family, Family::Uniform | Family::Cut(_)) && self.outliers == 0 {
+            let reach = (m.max() - mean).max(mean - m.min());
+            scales.push(reach / (own.support().1 - mean));
+        }
+        if self.scan.sketch.grid.0.bytes() == 1 {
+            scales.extend((0..=60).map(|i| 0.85 + 0.005 * f64::from(i)));
+        }
+        scales
+            .into_iter()
+            .filter(|scale| *scale > 0.0 && scale.is_finite())
+            .map(|scale| family.law(mean, std * scale))
+            .map(|law| (self.bins.log_likelihood(&law), law))
+            .max_by(|a, b| a.0.total_cmp(&b.0))
+            .map_or(own, |(_, law)| law)
+    }
+
     /// p-value of the variance under a law; 1 where the law fixes it (a constant, an orthogonal matrix).
     pub(crate) fn scale_p(&self, law: &Law) -> f64 {
         match law {
             Law::Point { .. } | Law::SphereCoordinate { .. } => 1.0,
             _ => law
                 .kurtosis()
-                .and_then(|k| variance_test(&self.scan.moments, law.variance(), k).ok())
+                .and_then(|k| {
+                    variance_test(&self.scan.moments, self.rounded_std(law).powi(2), k).ok()
+                })
                 .map_or(1.0, |test| test.p_value),
         }
     }

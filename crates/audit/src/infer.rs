@@ -85,7 +85,7 @@ pub(crate) fn infer(facts: &Facts, part: &Part, limits: &Limits) -> Fit {
     let mut rest = Vec::new();
     for candidate in candidates(part, facts.std, layers) {
         let Some((behind, shape)) = possible(candidate.family) else { continue };
-        let ratio = (facts.std / candidate.law.std()).ln();
+        let ratio = (facts.std / facts.rounded_std(&candidate.law)).ln();
         let error = facts.log_std_error(candidate.family.kurtosis());
         let z = ratio / error.hypot(band / 3.0);
         let score = candidate.prior - 0.5 * z * z - behind * n;
@@ -125,25 +125,9 @@ fn families(facts: &Facts, part: &Part) -> Vec<(Family, Law, f64)> {
     } else {
         FAMILIES.to_vec()
     };
-    let m = &facts.scan.moments;
-    let (mean, std) = (facts.mean, facts.std);
-    // The extreme values estimate a bound far better than the standard deviation does.
-    let reach = if facts.outliers == 0 { (m.max() - mean).max(mean - m.min()) } else { f64::NAN };
-    let member = |family: Family| {
-        let own = family.law(mean, std);
-        let bound = own.support().1 - mean;
-        let by_reach = match family {
-            Family::Uniform | Family::Cut(_) if reach > 0.0 => {
-                family.law(mean, std * reach / bound)
-            }
-            _ => return own,
-        };
-        let (a, b) = (facts.bins.log_likelihood(&own), facts.bins.log_likelihood(&by_reach));
-        if b > a { by_reach } else { own }
-    };
     list.into_iter()
         .map(|family| {
-            let law = member(family);
+            let law = facts.member(family);
             let likelihood = facts.bins.log_likelihood(&law);
             (family, law, likelihood)
         })

@@ -99,10 +99,10 @@ pub(crate) fn against(
     limits: &Limits,
 ) {
     let law = &expected.law;
-    let own = law.std();
+    let own = facts.rounded_std(law);
     record.law = Some(expected.name.clone());
     record.law_source.clone_from(&expected.source);
-    record.std_expected = Some(own);
+    record.std_expected = Some(law.std());
     // Structural zeros belong to the law where it has them.
     let measured = if matches!(law, Law::ZeroInflated { .. }) || facts.outliers > 0 {
         record.std_measured.unwrap_or(f64::NAN)
@@ -240,7 +240,7 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
         return;
     }
-    let own = family.law(facts.mean, facts.std);
+    let own = facts.member(family);
     let (distance, p) = facts.distance(&own);
     // An interval that nothing may leave is seen by one value that does.
     let (low, high) = law.support();

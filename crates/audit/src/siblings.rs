@@ -177,7 +177,7 @@ fn apply(
         let head = Some(i) == last && is_stack(&m.record.name);
         let Ok(initializer) = law.parse::<Initializer>() else { continue };
         let Some(law_here) = here(&initializer, &m.part, m.tensor) else { continue };
-        let ratio = m.facts.std / law_here.std();
+        let ratio = m.facts.std / m.facts.rounded_std(&law_here);
         let siblings = Expected {
             name: law.to_owned(),
             law: law_here.clone(),
