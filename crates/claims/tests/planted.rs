@@ -55,6 +55,7 @@ fn a_gain_wrong_by_five_percent_is_noticed_by_laws_and_spectra() {
         ("HE04", GAIN),
         ("FIN01", GAIN),
         ("FIN02", GAIN),
+        ("COV01", GAIN),
         ("RES01", GAIN),
         ("JAC01", GAIN),
         ("JAC02", GAIN),
