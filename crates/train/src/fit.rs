@@ -5,9 +5,9 @@ use gainstage_spec::Network;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use crate::training::{Training, check_fit};
+use crate::training::Training;
 use crate::watch::LayerTrace;
-use crate::{Data, Evaluation, Images, Model, Protocol, TrainError};
+use crate::{Data, Evaluation, Images, Loss, Model, Protocol, TrainError};
 
 /// One epoch of training.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -145,6 +145,27 @@ impl Training<'_> {
             validation_accuracy: held_out.map(|e| e.accuracy),
         }
     }
+}
+
+/// Whether a model can learn from such data.
+pub(crate) fn check_fit(
+    model: &Model,
+    data: Data<'_>,
+    protocol: &Protocol,
+) -> Result<(), TrainError> {
+    let (inputs, outputs) = (model.program.widths[0], model.outputs());
+    if data.width() != inputs {
+        let found = data.width();
+        return Err(TrainError::Size { what: "pixels per image", found, needed: inputs });
+    }
+    if data.outputs() > outputs || data.has_values() && data.outputs() != outputs {
+        let needed = data.outputs();
+        return Err(TrainError::Size { what: "outputs of the network", found: outputs, needed });
+    }
+    if data.has_values() && protocol.loss == Loss::CrossEntropy {
+        return Err(TrainError::Values);
+    }
+    Ok(())
 }
 
 /// Fisher-Yates.

@@ -1,7 +1,7 @@
 use gainstage_init::{Key, Purpose};
 use gainstage_simulate::{Matrix, product};
 
-use crate::fit::shuffle;
+use crate::fit::{check_fit, shuffle};
 use crate::images::Images;
 use crate::kernel;
 use crate::lists::Lists;
@@ -380,27 +380,6 @@ impl<'a> Training<'a> {
             slots.catch_up(&sparse.all_rows, &mut sparse.taken, &self.schedule, layer);
         }
     }
-}
-
-/// Whether a model can learn from such data.
-pub(crate) fn check_fit(
-    model: &Model,
-    data: Data<'_>,
-    protocol: &Protocol,
-) -> Result<(), TrainError> {
-    let (inputs, outputs) = (model.program.widths[0], model.outputs());
-    if data.width() != inputs {
-        let found = data.width();
-        return Err(TrainError::Size { what: "pixels per image", found, needed: inputs });
-    }
-    if data.outputs() > outputs || data.has_values() && data.outputs() != outputs {
-        let needed = data.outputs();
-        return Err(TrainError::Size { what: "outputs of the network", found: outputs, needed });
-    }
-    if data.has_values() && protocol.loss == crate::Loss::CrossEntropy {
-        return Err(TrainError::Values);
-    }
-    Ok(())
 }
 
 fn largest(so_far: f32, values: &[f32]) -> f32 {
