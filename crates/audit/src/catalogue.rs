@@ -37,9 +37,14 @@ const GAINS: [(f64, f64); 5] =
 /// The likelihood of a mistake, next to a deliberate law's.
 const MISTAKE: f64 = -7.0;
 
-/// All candidates for a tensor of this part with that standard deviation. The standard deviation only
+/// All candidates for a tensor of this part. Its standard deviation, with the error of its logarithm, only
 /// chooses among the fixed scales.
-pub(crate) fn candidates(part: &Part, std: f64, layers: Option<usize>) -> Vec<Candidate> {
+pub(crate) fn candidates(
+    part: &Part,
+    std: f64,
+    error: f64,
+    layers: Option<usize>,
+) -> Vec<Candidate> {
     let mut list = Vec::new();
     for (index, reading) in part.readings.iter().enumerate() {
         // The other order of the axes, and a transposed convolution read as a plain one.
@@ -61,7 +66,7 @@ pub(crate) fn candidates(part: &Part, std: f64, layers: Option<usize>) -> Vec<Ca
             _ => scaled.weight(),
         }
     }
-    fixed(&mut list, part, std, layers);
+    fixed(&mut list, part, std, error, layers);
     list
 }
 
@@ -237,7 +242,9 @@ impl Scaled<'_> {
 }
 
 /// Fixed scales: one digit and a power of ten, also divided by the square root of the depth.
-fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>) {
+fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, error: f64, layers: Option<usize>) {
+    // As far as the standard deviation may be off by chance.
+    let window = (5.0 * error).clamp(0.1, 1.0);
     if !(std > 0.0 && std.is_finite()) {
         return;
     }
@@ -265,7 +272,7 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
             Family::Uniform => 3f64.sqrt().recip(),
             _ => 1.0,
         };
-        for value in round(std / own) {
+        for value in round(std / own, window) {
             let (initializer, extra) = match family {
                 Family::Uniform => {
                     let extra = if value == 0.05 { 2.0 } else { -1.0 };
@@ -279,7 +286,7 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
         let Some(layers) = layers.filter(|_| family != Family::Uniform) else { continue };
         for (count, prior) in [(2 * layers, -1.0), (layers, -5.0)] {
             let depth = (count as f64).sqrt();
-            for value in round(std / own * depth) {
+            for value in round(std / own * depth, window) {
                 let law = family.law(0.0, value * own / depth);
                 push(family, family.stated(value / depth), law, usual(value) + prior, None);
             }
@@ -319,17 +326,18 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, layers: Option<usize>
     }
 }
 
-/// The one-digit numbers beside a value, and the two-digit ones in use.
-fn round(value: f64) -> Vec<f64> {
+/// The one-digit numbers within a factor of a value, and the two-digit ones in use.
+fn round(value: f64, window: f64) -> Vec<f64> {
     let power = value.log10().floor();
     if !power.is_finite() || power.abs() > 30.0 {
         return Vec::new();
     }
-    let digits = value / 10f64.powf(power);
-    let near = [digits.floor(), digits.ceil(), 1.5, 2.5, 1.25];
+    let digits = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 1.5, 2.5, 1.25];
+    let power = power as i32;
     // Parsed, so that 0.02 is the number that people write.
-    near.iter()
-        .filter_map(|d| format!("{d}e{}", power as i32).parse::<f64>().ok())
-        .filter(|v| (v / value).ln().abs() < 0.1)
+    (power - 1..=power + 1)
+        .flat_map(|p| digits.map(|d| format!("{d}e{p}").parse::<f64>()))
+        .flatten()
+        .filter(|v| (v / value).ln().abs() < window)
         .collect()
 }

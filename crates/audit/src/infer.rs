@@ -12,8 +12,9 @@ use crate::family::{FAMILIES, Family};
 use crate::judge::{Limits, SHAPE_BAND};
 use crate::role::Part;
 
-/// Nats by which a family may trail the best and still be possible.
-const FAMILY_NATS: f64 = 10.0;
+/// Nats by which a family may trail the best and still be possible; the true one trails further with a
+/// probability below exp(-16) = 10^-7.
+const FAMILY_NATS: f64 = 16.0;
 /// Nats a value below which two shapes are the same in effect.
 const FAMILY_BAND: f64 = 5e-4;
 /// Standard errors of the scale within which a candidate fits.
@@ -83,7 +84,7 @@ pub(crate) fn infer(facts: &Facts, part: &Part, limits: &Limits) -> Fit {
     };
     let mut accepted = Vec::new();
     let mut rest = Vec::new();
-    for candidate in candidates(part, facts.std, layers) {
+    for candidate in candidates(part, facts.std, facts.log_std_error(3.0), layers) {
         let Some((behind, shape)) = possible(candidate.family) else { continue };
         let ratio = (facts.std / facts.rounded_std(&candidate.law)).ln();
         let error = facts.log_std_error(candidate.family.kurtosis());

@@ -13,10 +13,13 @@ use crate::judge::{Expected, Limits, against, context};
 use crate::names::natural;
 use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
+use crate::tail::quantile;
 
 /// Fewest tensors that make a custom, and the share of them that must agree.
 const FEWEST: usize = 3;
 const SHARE: f64 = 0.66;
+/// Nats that a tensor may speak against a law that the others follow.
+const AGAINST: f64 = 12.0;
 
 /// The expectation that a candidate stands for; a mistake expects what was meant.
 pub(crate) fn expected(candidate: &Candidate, source: &str) -> Expected {
@@ -49,6 +52,11 @@ pub(crate) fn blame(record: &mut TensorRecord, facts: &Facts, fault: &Fault) {
 
 /// Lets tensors of one kind decide what is ambiguous in one of them, and names those that differ.
 pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
+    let weights: Vec<usize> = (0..measured.len())
+        .filter(|&i| matches!(measured[i].part.role, Role::Dense | Role::Conv))
+        .filter(|&i| measured[i].fit.is_some())
+        .collect();
+    let everywhere = custom(measured, &weights, FEWEST);
     for role in [Role::Dense, Role::Conv, Role::Embedding] {
         let of_role: Vec<usize> = (0..measured.len())
             .filter(|&i| measured[i].part.role == role && measured[i].fit.is_some())
@@ -57,12 +65,22 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         for &i in &of_role {
             groups.entry(measured[i].record.group.clone()).or_default().push(i);
         }
-        let shared = custom(measured, &of_role, FEWEST);
+        // Where a role has too few members, the custom of all layers stands in.
+        let shared = match custom(measured, &of_role, FEWEST) {
+            None if role != Role::Embedding && of_role.len() < FEWEST => everywhere.clone(),
+            own => own,
+        };
         for members in groups.values() {
+            // A stack may hold convolutions and a classifier under one pattern of names.
+            let group = &measured[members[0]].record.group;
+            let stack: Vec<usize> =
+                weights.iter().copied().filter(|&i| measured[i].record.group == *group).collect();
+            let last = stack.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
             if let Some(law) = custom(measured, members, FEWEST) {
-                apply(measured, members, &law, limits, true);
+                apply(measured, members, &law, limits, true, last);
             } else if let Some(law) = &shared {
-                apply(measured, members, law, limits, false);
+                let same_kind = stack.len() >= FEWEST && of_role.len() < FEWEST;
+                apply(measured, members, law, limits, same_kind, last);
             }
         }
         if shared.is_none() && custom(measured, &of_role, 2).is_none() {
@@ -123,7 +141,7 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         let best = fit.best().map_or(0.0, |b| b.score);
         let mut names: BTreeMap<String, f64> = BTreeMap::new();
         for scored in
-            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < 12.0)
+            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < AGAINST)
         {
             let entry =
                 names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
@@ -132,13 +150,14 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         for (name, score) in names {
             let vote = votes.entry(name).or_insert((0, 0.0));
             vote.0 += 1;
-            vote.1 += score;
+            vote.1 += score - best;
         }
     }
-    // Most followers first; among equals the likelier law.
-    let (name, (count, _)) = votes.into_iter().max_by(|a, b| {
-        a.1.0.cmp(&b.1.0).then((a.1.1 / a.1.0 as f64).total_cmp(&(b.1.1 / b.1.0 as f64)))
-    })?;
+    // One tensor against a law costs as much as it may; so the law that the others follow closely wins
+    // over one that all follow by the width of their errors.
+    let total = |vote: &(usize, f64)| vote.1 - AGAINST * (members.len() - vote.0) as f64;
+    let (name, (count, _)) =
+        votes.into_iter().max_by(|a, b| total(&a.1).total_cmp(&total(&b.1)))?;
     (count >= 2 && count as f64 >= SHARE * members.len() as f64).then_some(name)
 }
 
@@ -148,8 +167,8 @@ fn apply(
     law: &str,
     limits: &Limits,
     same_kind: bool,
+    last: Option<usize>,
 ) {
-    let last = members.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
     for &i in members {
         let m = &mut measured[i];
         let Some(fit) = &m.fit else { continue };
@@ -188,6 +207,9 @@ fn apply(
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
         let factor = factor::name(ratio, limits.band.max(3.0 * error), &context);
         let off = (ratio - 1.0).abs() > limits.band;
+        if off && ratio.ln().abs() < quantile(limits.level) * error {
+            continue; // too few values to tell
+        }
         let what = match (&factor, off) {
             (Some(f), _) => format!(
                 "std {:.4e} is {ratio:.4} times the {:.4e} of {law}, which its siblings follow: {} ({})",

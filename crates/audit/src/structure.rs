@@ -112,6 +112,9 @@ fn lines(lines: &Lines, values: usize, kurtosis: f64) -> LineFacts {
         .enumerate()
         .map(|(i, s)| {
             let ratio = s / n / middle;
+            // Few bounded values come near zero more often than their kurtosis says: at most as often
+            // as Gaussian ones.
+            let spread = if ratio < 1.0 { spread.max(2.0 / n) } else { spread };
             (i, ratio.sqrt(), cube_root_z(ratio, spread))
         })
         .filter(|(_, ratio, _)| !(LINE_FACTOR.recip()..=LINE_FACTOR).contains(ratio))
