@@ -29,7 +29,8 @@ fn run(name: &str, extra: &[&str]) -> (Value, i32) {
         .output()
         .expect("runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    let json = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name}: {e}: {said}"));
+    let json =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{name}: {e}: {said}"));
     (json, output.status.code().expect("an exit code"))
 }
 
@@ -39,8 +40,18 @@ fn the_fields_of_the_contract_are_there() {
     assert_eq!((json["version"].as_u64(), code), (Some(1), 0));
     let weight = &json["tensors"].as_array().expect("tensors")[1];
     for field in [
-        "name", "shape", "fan_in", "fan_out", "layout", "law", "std_expected", "std_measured", "ratio", "p_value",
-        "factor", "verdict",
+        "name",
+        "shape",
+        "fan_in",
+        "fan_out",
+        "layout",
+        "law",
+        "std_expected",
+        "std_measured",
+        "ratio",
+        "p_value",
+        "factor",
+        "verdict",
     ] {
         assert!(weight.get(field).is_some(), "{field}");
     }
@@ -87,7 +98,12 @@ fn planted_faults_of_frameworks_checkpoints_are_named() {
         ("keras_sameseed.npz", "dense_1/kernel", "duplicate", None),
         ("jax_swapped.safetensors", "params/Dense_1/kernel", "wrong scale", Some("swapped fans")),
         ("jax_uncorrected.safetensors", "params/Dense_1/kernel", "wrong scale", Some("0.8796")),
-        ("jax_variance.safetensors", "params/Dense_1/kernel", "wrong scale", Some("variance used as std")),
+        (
+            "jax_variance.safetensors",
+            "params/Dense_1/kernel",
+            "wrong scale",
+            Some("variance used as std"),
+        ),
         ("gpt2_noscale.safetensors", "h.1.mlp.c_proj.weight", "wrong scale", Some("sqrt(2L)")),
     ] {
         let (json, code) = run(name, &[]);
@@ -150,7 +166,9 @@ fn every_format_is_written_and_rules_and_baselines_go_round() {
         .assert()
         .code(0)
         .stdout(predicate::str::contains("false-alarm rate"));
-    for file in ["index.html", "results.json", "junit.xml", "results.sarif", "document.json", "report.md"] {
+    for file in
+        ["index.html", "results.json", "junit.xml", "results.sarif", "document.json", "report.md"]
+    {
         assert!(out.join("audit").join(file).exists(), "{file}");
     }
     audit("torch_default.safetensors", &["--expect", &written]).assert().code(0);
@@ -205,7 +223,8 @@ fn wrong_input_ends_with_code_2_and_one_sentence() {
         (&[&right, "--baseline", &right], "torch_default"),
     ];
     for (args, named) in cases {
-        let assert = gainstage().arg("audit").arg("--out").arg(dir.path()).args(args).assert().code(2);
+        let assert =
+            gainstage().arg("audit").arg("--out").arg(dir.path()).args(args).assert().code(2);
         let said = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
         assert!(said.contains(named) && said.trim().lines().count() == 1, "{args:?}: {said}");
         assert!(assert.get_output().stdout.is_empty(), "{args:?}");

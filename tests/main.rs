@@ -1,8 +1,8 @@
 //! Integration tests of gainstage, one binary.
 
 mod agreement; // theory against simulation, for what no claim asks
-mod audit; // weight files that frameworks wrote, right and wrong
 mod architecture; // the dependency invariants
+mod audit; // weight files that frameworks wrote, right and wrong
 mod cli; // the commands of the README, and wrong input
 mod determinism; // the same bits on 1, 2 and 7 threads
 mod propagation; // variance preserved, forward and backward, with twins that must fail

@@ -47,7 +47,9 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
     }
     let audits = matches!(command, Some(Command::Audit(_)));
     if matches!(common.format, Format::Junit | Format::Sarif) && !audits {
-        anyhow::bail!("--format junit and sarif belong to gainstage audit; use text, json, csv or markdown");
+        anyhow::bail!(
+            "--format junit and sarif belong to gainstage audit; use text, json, csv or markdown"
+        );
     }
     match command {
         None => verify::run(&common, &verify),

@@ -25,7 +25,9 @@ pub(crate) fn result(
 ) -> anyhow::Result<()> {
     match common.format {
         // The formats of audit alone are refused before a command runs.
-        Format::Json | Format::Junit | Format::Sarif => write(&(serde_json::to_string_pretty(json)? + "\n")),
+        Format::Json | Format::Junit | Format::Sarif => {
+            write(&(serde_json::to_string_pretty(json)? + "\n"))
+        }
         Format::Csv => {
             write(&tables.iter().map(Table::to_csv).collect::<Result<Vec<_>, _>>()?.join("\n"))
         }
