@@ -39,8 +39,8 @@ pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
         }
         Format::Csv => output::result(common, &record, &[record.full_table()], "")?,
         Format::Markdown => {
-            let list: String = record.summary().lines().map(|l| format!("- {l}\n")).collect();
-            output::write(&format!("{}\n{list}", record.table().to_markdown()))?;
+            let list: Vec<String> = record.summary().lines().map(|l| format!("- {l}")).collect();
+            output::write(&format!("{}\n{}\n", record.table().to_markdown(), list.join("\n")))?;
         }
         Format::Text | Format::Json => {
             let page = folder.join("index.html");

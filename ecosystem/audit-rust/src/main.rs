@@ -1,0 +1,140 @@
+//! Draws the same network with burn and with candle, each with its own initializers, and audits what came out.
+//!
+//! `cargo run --release` prints the tables, `cargo test --release` asserts what they say: burn's row layout and
+//! candle start as documented; burn 0.22's column layout passes the fans in the other order
+//! (burn-nn 0.22.1, src/modules/linear.rs, `LinearLayout::Col`), and the audit names it.
+
+use std::error::Error;
+use std::path::Path;
+
+use burn::nn::{Initializer, Linear, LinearConfig, LinearLayout};
+use candle_nn::{VarBuilder, VarMap};
+use gainstage_audit::{Audit, Checkpoint, Options, audit};
+
+/// No two neighbours have a ratio of 2, whose square root is a factor of its own.
+const WIDTHS: [usize; 6] = [300, 200, 150, 170, 90, 10];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for (name, report) in [
+        ("burn, Linear with its default", burn(LinearLayout::Row, None)?),
+        ("burn, Linear with LinearLayout::Col", burn(LinearLayout::Col, None)?),
+        (
+            "burn, Linear with LinearLayout::Col and KaimingNormal",
+            burn(LinearLayout::Col, Some(kaiming()))?,
+        ),
+        ("candle, linear with its default", candle()?),
+    ] {
+        println!("{name}\n{}\n{}", report.table().to_text(), report.summary());
+    }
+    Ok(())
+}
+
+fn kaiming() -> Initializer {
+    Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false }
+}
+
+/// Linear layers of burn; a weight is `[d_input, d_output]` in either layout.
+fn burn(layout: LinearLayout, initializer: Option<Initializer>) -> Result<Audit, Box<dyn Error>> {
+    let device = burn::tensor::Device::default();
+    device.seed(7);
+    let mut arrays = Vec::new();
+    for (l, pair) in WIDTHS.windows(2).enumerate() {
+        let mut config = LinearConfig::new(pair[0], pair[1]).with_layout(layout);
+        if let Some(initializer) = &initializer {
+            config = config.with_initializer(initializer.clone());
+        }
+        let Linear { weight, bias } = config.init(&device);
+        let weight = weight.val().into_data();
+        arrays.push((
+            format!("fc{l}.weight"),
+            vec![pair[0], pair[1]],
+            weight.try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?,
+        ));
+        if let Some(bias) = bias {
+            let bias = bias.val().into_data().try_to_vec::<f32>().map_err(|e| format!("{e:?}"))?;
+            arrays.push((format!("fc{l}.bias"), vec![pair[1]], bias));
+        }
+    }
+    let checkpoint = Checkpoint::from_bytes(Path::new("burn.safetensors"), safetensors(&arrays))?;
+    Ok(audit(&checkpoint, &Options::default())?)
+}
+
+/// Linear layers of candle, saved by candle.
+fn candle() -> Result<Audit, Box<dyn Error>> {
+    let variables = VarMap::new();
+    let builder =
+        VarBuilder::from_varmap(&variables, candle_core::DType::F32, &candle_core::Device::Cpu);
+    for (l, pair) in WIDTHS.windows(2).enumerate() {
+        candle_nn::linear(pair[0], pair[1], builder.pp(format!("fc{l}")))?;
+    }
+    let path =
+        std::env::temp_dir().join(format!("gainstage-candle-{}.safetensors", std::process::id()));
+    variables.save(&path)?;
+    let report = Checkpoint::open(&path).and_then(|c| audit(&c, &Options::default()));
+    std::fs::remove_file(&path)?;
+    Ok(report?)
+}
+
+fn safetensors(arrays: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+    let mut data = Vec::new();
+    let mut entries = Vec::new();
+    for (name, shape, values) in arrays {
+        let start = data.len();
+        values.iter().for_each(|x| data.extend(x.to_le_bytes()));
+        entries.push(format!(
+            "\"{name}\":{{\"dtype\":\"F32\",\"shape\":{shape:?},\"data_offsets\":[{start},{}]}}",
+            data.len()
+        ));
+    }
+    let header = format!("{{{}}}", entries.join(","));
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(data);
+    file
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weights(report: &Audit) -> Vec<(&str, Option<&str>, &str)> {
+        let dense = report.tensors.iter().filter(|t| t.role.is_weight());
+        dense
+            .map(|t| {
+                (
+                    t.law.as_deref().unwrap_or(""),
+                    t.factor.as_deref(),
+                    t.layout.as_deref().unwrap_or(""),
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn burns_rows_start_as_pytorchs_layers_do() {
+        let report = burn(LinearLayout::Row, None).expect("an audit");
+        assert!(!report.has_findings(), "{}", report.summary());
+        assert_eq!(weights(&report), [("pytorch_linear", None, "in-out"); 5]);
+    }
+
+    #[test]
+    fn burns_columns_swap_the_fans() {
+        for (initializer, law) in [(None, "pytorch_linear"), (Some(kaiming()), "he_normal")] {
+            let report = burn(LinearLayout::Col, initializer).expect("an audit");
+            assert!(report.has_findings());
+            assert_eq!(
+                weights(&report),
+                [(law, Some("swapped fans"), "in-out"); 5],
+                "{}",
+                report.summary()
+            );
+        }
+    }
+
+    #[test]
+    fn candle_draws_hes_rule() {
+        let report = candle().expect("an audit");
+        assert!(!report.has_findings(), "{}", report.summary());
+        assert_eq!(weights(&report), [("he_normal", None, "out-in"); 5]);
+    }
+}
