@@ -232,11 +232,11 @@ fn formulas_and_tables_are_activations_too() {
         close(&spelt[field], &silu[field], 1e-11);
     }
     let path = dir.path().join("points.csv");
-    let points: String = (-300..=300)
+    let points: Vec<String> = (-300..=300)
         .map(|i| f64::from(i) / 25.0)
-        .map(|z| format!("{z},{}\n", z / (1.0 + (-z).exp())))
+        .map(|z| format!("{z},{}", z / (1.0 + (-z).exp())))
         .collect();
-    std::fs::write(&path, format!("z,phi\n{points}")).expect("writes");
+    std::fs::write(&path, format!("z,phi\n{}\n", points.join("\n"))).expect("writes");
     let table = json(gainstage().arg("gain").arg(format!("@{}", path.display())));
     close(&table["second_moment"], &silu["second_moment"], 1e-4);
     std::fs::write(&path, "0,0\n1\n").expect("writes");

@@ -108,11 +108,11 @@ pub(crate) fn run(common: &Common, args: &Predict) -> anyhow::Result<Exit> {
                 .with_context(|| format!("cannot read {}", path.display()))?;
             let network: Network = toml::from_str(&text)
                 .with_context(|| format!("{} is no network description", path.display()))?;
-            of_network(args, &network, common_field(&network)?)?
+            of_network(args, &network, common_field(&network)?.as_ref())?
         }
         (None, Some(width)) => {
             let network = uniform(args, width.get())?;
-            of_network(args, &network, Some(field(args)?))?
+            of_network(args, &network, Some(&field(args)?))?
         }
         (None, None) => infinitely_wide(args)?,
     };
@@ -123,12 +123,17 @@ pub(crate) fn run(common: &Common, args: &Predict) -> anyhow::Result<Exit> {
     let text = format!(
         "{}{}report: {}\n",
         answer.limit.as_ref().map(sentences).unwrap_or_default(),
-        answer.assumptions.iter().map(|a| format!("{a}\n")).collect::<String>(),
+        lines(&answer.assumptions),
         folder.join("index.html").display()
     );
     let shown = if common.format == Format::Text { table(&answer, 24) } else { full };
     output::result(common, &answer, &[shown], &text)?;
     Ok(Exit::Clean)
+}
+
+/// Each on a line of its own.
+fn lines(sentences: &[String]) -> String {
+    sentences.iter().flat_map(|sentence| [sentence.as_str(), "\n"]).collect()
 }
 
 /// Activation and variances, shared by all layers.
@@ -314,12 +319,12 @@ fn infinitely_wide(args: &Predict) -> anyhow::Result<Answer> {
 }
 
 /// With bands at finite width.
-fn of_network(args: &Predict, network: &Network, field: Option<Field>) -> anyhow::Result<Answer> {
+fn of_network(args: &Predict, network: &Network, field: Option<&Field>) -> anyhow::Result<Answer> {
     let statistics = inputs(args, network.input);
     let batch = args.batch.map(std::num::NonZero::get);
     let options = Options { batch, ..Options::default() };
     let prediction = predict(network, &statistics, &options)?;
-    let limit = field.as_ref().map(limit).transpose()?;
+    let limit = field.map(limit).transpose()?;
     let top = prediction.layers.last().map_or(1.0, |l| l.gradient.expected);
     let layers: Vec<LayerRow> = prediction
         .layers

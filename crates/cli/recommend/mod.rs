@@ -65,7 +65,7 @@ pub(crate) fn run(common: &Common, args: &Recommend) -> anyhow::Result<Exit> {
     let tables = [layers(&found.layers), defaults(&found), compared(&found)];
     document(&request, &found, &reasons, &tables, &answer.code).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), &answer)?;
-    let said: String = reasons.iter().map(|reason| format!("{}\n", plain(reason))).collect();
+    let said: String = reasons.iter().flat_map(|reason| [plain(reason), "\n".to_owned()]).collect();
     let text = format!("{said}\n{pasted}\nreport: {}\n", folder.join("index.html").display());
     output::result(common, &answer, &tables, &text)?;
     Ok(Exit::Clean)
