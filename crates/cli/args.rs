@@ -231,7 +231,7 @@ pub(crate) struct Propagate {
     /// Format in which signals are stored.
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub(crate) precision: Storage,
-    /// Measure every combination of values: NAME=a,b,c or NAME=LOW..HIGH[:log|:linear][:COUNT], once for each
+    /// Measure every combination of values: NAME=a,b,c or `NAME=LOW..HIGH[:log|:linear][:COUNT]`, once for each
     /// axis. Names: depth, width, batch, trials, seed, init, activation, bias, inputs, precision,
     /// weight-variance, bias-variance. A finished point is stored at once; the same command goes on after
     /// an interruption.
