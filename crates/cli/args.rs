@@ -282,7 +282,7 @@ pub(crate) enum Storage {
   gainstage predict network.toml --format json")]
 pub(crate) struct Predict {
     /// A network in TOML; instead of the flags that describe one.
-    #[arg(value_name = "NETWORK.TOML", conflicts_with_all = ["activation", "weight_variance", "bias_variance", "keep", "init", "bias", "depth", "width"])]
+    #[arg(value_name = "NETWORK.TOML", conflicts_with_all = ["activation", "weight_variance", "bias_variance", "keep", "init", "depth", "width"])]
     pub(crate) network: Option<PathBuf>,
     /// Activation, such as tanh, 'leaky_relu(0.2)', 'expr(z * sigmoid(2 * z))' or @points.csv.
     #[arg(long, default_value = "relu", value_parser = crate::activation::parse)]
