@@ -88,8 +88,8 @@ fn trained(
     Ok(sweep.run(train, test, seed, &|depth| bar.inc(depth as u64))?)
 }
 
-/// Plain gradient descent as in the paper, unless the rate says otherwise: its outcome shows how large
-/// gradients are, which Adam would hide.
+/// Gradient descent with momentum, where the paper has none: its outcome shows how large gradients are,
+/// which Adam would hide.
 fn protocol(args: &Train) -> Protocol {
     let batch = args.batch.map_or(64, std::num::NonZeroUsize::get);
     Protocol {

@@ -62,7 +62,7 @@ pub(crate) fn run(common: &Common, args: &Recommend) -> anyhow::Result<Exit> {
         code,
     };
     let folder = common.out.join("recommend");
-    let tables = [layers(&found.layers), defaults(&found), compared(&found)];
+    let tables = [layers(&found.layers, request.residual), defaults(&found), compared(&found)];
     document(&request, &found, &reasons, &tables, &answer.code).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), &answer)?;
     let said: String = reasons.iter().flat_map(|reason| [plain(reason), "\n".to_owned()]).collect();
@@ -199,8 +199,20 @@ fn plain(text: &str) -> String {
     text.replace("**", "")
 }
 
+fn row(name: String, l: &LayerAdvice) -> Vec<Cell> {
+    vec![
+        Cell::text(name),
+        Cell::count(l.fan_in),
+        Cell::count(l.fan_out),
+        Cell::text(if l.orthogonal { "orthogonal" } else { "normal" }),
+        Cell::number(l.gain),
+        Cell::number(l.std),
+        Cell::number(l.bias_std),
+    ]
+}
+
 /// Equal layers on one line.
-fn layers(advice: &[LayerAdvice]) -> Table {
+fn layers(advice: &[LayerAdvice], residual: bool) -> Table {
     let mut table = Table::new(
         "layers",
         "Weights of standard deviation gain / sqrt(fan_in), layer by layer",
@@ -213,18 +225,10 @@ fn layers(advice: &[LayerAdvice]) -> Table {
         let last = rest[count - 1].layer;
         let name =
             if count == 1 { first.layer.to_string() } else { format!("{} to {last}", first.layer) };
-        table.push(vec![
-            Cell::text(name),
-            Cell::count(first.fan_in),
-            Cell::count(first.fan_out),
-            Cell::text(if first.orthogonal { "orthogonal" } else { "normal" }),
-            Cell::number(first.gain),
-            Cell::number(first.std),
-            Cell::number(first.bias_std),
-        ]);
+        table.push(row(name, first));
         rest = &rest[count..];
     }
-    if table.rows.len() > 12 { alternating(advice, table) } else { table }
+    if residual && table.rows.len() > 12 { alternating(advice, table) } else { table }
 }
 
 /// Residual branches alternate between two kinds of layers: one line each.
@@ -239,17 +243,7 @@ fn alternating(advice: &[LayerAdvice], long: Table) -> Table {
         return long;
     }
     let mut table = Table { rows: Vec::new(), ..long };
-    let mut push = |name: String, l: &LayerAdvice| {
-        table.push(vec![
-            Cell::text(name),
-            Cell::count(l.fan_in),
-            Cell::count(l.fan_out),
-            Cell::text(if l.orthogonal { "orthogonal" } else { "normal" }),
-            Cell::number(l.gain),
-            Cell::number(l.std),
-            Cell::number(l.bias_std),
-        ]);
-    };
+    let mut push = |name: String, l: &LayerAdvice| table.push(row(name, l));
     if offset == 1 {
         push("1".to_owned(), &advice[0]);
     }

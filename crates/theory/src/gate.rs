@@ -5,7 +5,7 @@ use gainstage_spec::Activation;
 use crate::kernel::parting;
 use crate::law::Cumulants;
 use crate::moments::{Moments, at, derivative_tilt, shape_at};
-use crate::noise::{log_gamma, log_gate};
+use crate::noise::{Gates, log_gamma};
 use crate::signal::{DenseTrace, Signal, log_shift};
 
 /// An activation's argument: Gaussian units given their nominal variance.
@@ -91,7 +91,7 @@ impl Gate {
 }
 
 /// h = phi(z).
-pub(crate) fn activate(phi: &Activation, argument: &Argument) -> (Signal, Gate) {
+pub(crate) fn activate(phi: &Activation, argument: &Argument, gates: &mut Gates) -> (Signal, Gate) {
     let z = &argument.z;
     let n = z.width as f64;
     // The typical variance: the mean belongs to rare draws where laws are wide.
@@ -131,7 +131,9 @@ pub(crate) fn activate(phi: &Activation, argument: &Argument) -> (Signal, Gate) 
     match phi.slopes() {
         Some(slopes) => {
             let before = ((n + 2.0 + argument.excess) / (n + 2.0)).ln();
-            homogeneous(slopes, signal, gate, spread.plus(log_shift(-before)), argument, tilt)
+            let coins = gates.law(z.width, slopes.0, slopes.1);
+            let spread = spread.plus(log_shift(-before));
+            homogeneous(slopes, coins, signal, gate, spread, argument, tilt)
         }
         None => smooth(phi, signal, gate, spread, argument, &typical, tilt),
     }
@@ -140,6 +142,7 @@ pub(crate) fn activate(phi: &Activation, argument: &Argument) -> (Signal, Gate) 
 /// Linear on each side of zero: fair coins, independent of all sizes.
 fn homogeneous(
     (negative, positive): (f64, f64),
+    coins: Cumulants,
     signal: Signal,
     gate: Gate,
     spread: Cumulants,
@@ -147,7 +150,6 @@ fn homogeneous(
     tilt: (f64, f64),
 ) -> (Signal, Gate) {
     let n = signal.width;
-    let coins = log_gate(n, negative, positive);
     let dead = if negative == 0.0 || positive == 0.0 { 0.5f64.powi(n as i32) } else { 0.0 };
     let width = n as f64;
     let forward = coins.narrowed(tilt.0 * tilt.0 / width);

@@ -1,5 +1,7 @@
 //! Laws of one layer's contribution to the logarithm of a squared norm.
 
+use std::collections::BTreeMap;
+
 use crate::law::Cumulants;
 use crate::polygamma::polygamma;
 
@@ -42,7 +44,7 @@ pub(crate) fn log_share(part: f64, whole: f64) -> Cumulants {
 /// independent of the sum of g_i^2. With K units on the positive side the share of their squares is
 /// Beta(K/2, (n-K)/2), so that the quotient is negative^2 + (positive^2 - negative^2) Beta. For ReLU
 /// the product with the chi^2 of n is chi^2 of K ~ Binomial(n, 1/2), the law of Hanin & Nica 2019.
-pub(crate) fn log_gate(n: usize, negative: f64, positive: f64) -> Cumulants {
+fn log_gate(n: usize, negative: f64, positive: f64) -> Cumulants {
     let (low, high) = (negative * negative, positive * positive);
     if low == high {
         return Cumulants::constant(low.ln());
@@ -71,6 +73,17 @@ pub(crate) fn log_gate(n: usize, negative: f64, positive: f64) -> Cumulants {
         points[start..].iter_mut().for_each(|p| p.1 *= probability / total);
     }
     Cumulants::of(&points)
+}
+
+/// Laws of [`log_gate`] by width and slopes: equal layers of a deep network share one.
+#[derive(Debug, Default)]
+pub(crate) struct Gates(BTreeMap<(usize, u64, u64), Cumulants>);
+
+impl Gates {
+    pub(crate) fn law(&mut self, n: usize, negative: f64, positive: f64) -> Cumulants {
+        let key = (n, negative.to_bits(), positive.to_bits());
+        *self.0.entry(key).or_insert_with(|| log_gate(n, negative, positive))
+    }
 }
 
 /// Binomial(n, 1/2) where its probability is above 1e-22 of the largest, up to a common factor.

@@ -145,7 +145,7 @@ pub fn predict(
 ) -> Result<Prediction, TheoryError> {
     network.check()?;
     check(inputs, options)?;
-    let mut forward = Forward { dense: 0, batch: options.batch };
+    let mut forward = Forward::new(options.batch);
     let (steps, output) = forward.run(&network.layers, Signal::input(network.input, inputs))?;
     let seed = ErrorSignal::seed(options.seed_second_moment, output.width);
     let mut backward = Backward { level: options.level, batch: options.batch, layers: Vec::new() };

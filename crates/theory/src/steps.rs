@@ -5,6 +5,7 @@ use gainstage_spec::{Activation, Layer};
 use crate::error::TheoryError;
 use crate::gate::{Argument, Gate, activate};
 use crate::law::Cumulants;
+use crate::noise::Gates;
 use crate::signal::{DenseTrace, Signal, Weights, affine, log_shift};
 
 /// One layer as the backward pass meets it.
@@ -49,12 +50,18 @@ pub(crate) struct Join {
 #[derive(Debug)]
 pub(crate) struct Forward {
     /// Dense layers so far.
-    pub(crate) dense: usize,
+    dense: usize,
     /// Inputs per batch, infinitely many without.
-    pub(crate) batch: Option<usize>,
+    batch: Option<usize>,
+    gates: Gates,
 }
 
 impl Forward {
+    /// At the first layer.
+    pub(crate) fn new(batch: Option<usize>) -> Self {
+        Self { dense: 0, batch, gates: Gates::default() }
+    }
+
     pub(crate) fn run(
         &mut self,
         layers: &[Layer],
@@ -76,13 +83,15 @@ impl Forward {
                 self.dense += 1;
                 let number = self.dense;
                 let trace = affine(input, Weights::read(number, width, dense)?);
-                let (activation, gate) = activate(&dense.activation, &Argument::of(&trace));
+                let (activation, gate) =
+                    activate(&dense.activation, &Argument::of(&trace), &mut self.gates);
                 let function = dense.activation.clone();
                 (Step::Dense { number, trace, function, activation, gate }, activation)
             }
             Layer::Activation { function } => {
                 self.needs_gaussian(input, "an activation that stands apart")?;
-                let (signal, gate) = activate(function, &Argument::standing(input));
+                let (signal, gate) =
+                    activate(function, &Argument::standing(input), &mut self.gates);
                 (Step::Gate { function: function.clone(), gate, width }, signal)
             }
             Layer::Dropout { keep } => (Step::Mask { keep: *keep, width }, mask(input, *keep)),
