@@ -2,7 +2,7 @@
 
 use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
 use gainstage_simulate::{Energy, LayerDraw};
-use gainstage_spec::{Activation, Dense, Initializer, Layer, Network};
+use gainstage_spec::{Activation, Dense, Initializer, Layer, Network, ScalingDistribution};
 use gainstage_stats::{Interval, Probability, clopper_pearson_interval};
 use gainstage_theory::{LayerPrediction, Predicted};
 
@@ -59,6 +59,8 @@ const QUANTITIES: [&str; 4] = [
 /// Draws of one network inside the band, per quantity.
 struct Counted {
     name: String,
+    /// The name on one line of the figure.
+    label: String,
     inside: [u64; 4],
 }
 
@@ -160,8 +162,8 @@ fn beyond(interval: &Interval) -> bool {
 }
 
 fn count(lab: &Lab, case: &Case, draws: usize) -> Result<Counted, ClaimError> {
-    let &(width, depth, phi, weights, bias) = case;
-    let phi: Activation = phi.parse()?;
+    let &(width, depth, phi_name, weights, bias) = case;
+    let phi: Activation = phi_name.parse()?;
     let weights: Initializer = weights.parse()?;
     let biases = if bias > 0.0 { Initializer::normal(bias.sqrt()) } else { Initializer::zeros() };
     let layers = (1..=depth).map(|layer| {
@@ -185,8 +187,25 @@ fn count(lab: &Lab, case: &Case, draws: usize) -> Result<Counted, ClaimError> {
             inside(0, |l| &l.weight_gradient, |d| d.weight_gradient),
             inside(depth / 2, |l| &l.weight_gradient, |d| d.weight_gradient),
         ],
+        label: label(&weights, phi_name, width, depth, bias),
         name,
     })
+}
+
+/// A case on one line of the figure; Gaussian weights go without saying.
+fn label(weights: &Initializer, phi: &str, width: usize, depth: usize, bias: f64) -> String {
+    let law = match weights {
+        Initializer::Orthogonal { .. } => " orth.",
+        Initializer::VarianceScaling { distribution, .. } => match distribution {
+            ScalingDistribution::Normal => "",
+            ScalingDistribution::TruncatedNormal => " trunc.",
+            ScalingDistribution::Uniform => " unif.",
+        },
+        _ => "",
+    };
+    let phi = phi.split(['(', '_']).next().unwrap_or(phi);
+    let bias = if bias > 0.0 { " bias" } else { "" };
+    format!("{phi} {width}×{depth}{law}{bias}")
 }
 
 /// The initializer in a few letters.
@@ -203,7 +222,7 @@ fn short(weights: &Initializer, bias: f64) -> String {
 }
 
 fn figure(counted: &[Counted], points: [Vec<Point>; 4], draws: usize) -> Figure {
-    let names = counted.iter().map(|c| c.name.clone()).collect();
+    let names = counted.iter().map(|c| c.label.clone()).collect();
     let mut panel = Panel::new(
         "",
         Axis::linear("share of draws inside the 95% band").over(0.9, 1.0),
@@ -220,7 +239,8 @@ fn figure(counted: &[Counted], points: [Vec<Point>; 4], draws: usize) -> Figure 
         panel.marks.push(Mark::points(QUANTITIES[q], q + 1, flipped));
     }
     let text = format!(
-        "Dots: share of {draws} draws, with intervals at the ledger's rate. Lines: 94% and 96%."
+        "Dots: share of {draws} draws, with intervals at the ledger's rate. Lines: 94% and 96%. Names: \
+         activation, width and depth, Gaussian weights unless said; the table has them in full."
     );
     Figure::new("COV01-coverage", "Do 95% bands hold 95% of draws?", text).panel(panel)
 }

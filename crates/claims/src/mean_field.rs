@@ -152,7 +152,7 @@ fn phase_figure() -> Result<Figure, ClaimError> {
         .mark(Mark::line("χ₁ = 1", 0, edge))
         .mark(Mark::points("", 2, vec![Point::new(1.0, BIAS), Point::new(2.5, BIAS)]))
         .mark(Mark::Text { x: 0.5, y: 0.85, text: "ordered: inputs merge".to_owned() })
-        .mark(Mark::Text { x: 2.7, y: 0.14, text: "chaotic: inputs part".to_owned() });
+        .mark(Mark::Text { x: 2.6, y: 0.14, text: "chaotic: inputs part".to_owned() });
     let text = "Colour: the fixed point q* of the variance map. Dark line: the edge of chaos, from (1, 0) through (1.761, 0.05) to (3.443, 1). \
                 Xavier's weights sit at its foot, (1, 0); the gain 5/3 at (2.78, 0). Dots: where this claim measures.";
     Ok(Figure::new("MFT01-phase", "tanh: order, chaos and the edge", text).panel(panel))

@@ -16,7 +16,7 @@ h1{font-size:1.9rem;line-height:1.2;margin:.4rem 0}h2{font-size:1.45rem;margin:2
 p,li{max-width:46rem}a{color:var(--link)}code{font-size:.92em;background:var(--card);padding:.05em .3em;border-radius:3px}
 pre{overflow-x:auto;background:var(--card);padding:.8rem;border-radius:6px}pre code{padding:0;background:none}
 .lead{font-size:1.15rem;color:var(--soft)}nav ol{columns:2;padding-left:1.2rem}@media(max-width:40rem){nav ol{columns:1}}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.94rem;margin:.8rem 0}caption{text-align:left;color:var(--soft);padding:.2rem 0}
+.scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.94rem;margin:.8rem 0}caption{text-align:left;color:var(--soft);padding:.2rem 0}caption span{display:block;position:sticky;left:0;max-width:calc(100vw - 2.6rem)}
 th,td{text-align:left;padding:.3rem .7rem .3rem 0;border-bottom:1px solid var(--line);vertical-align:top}th.n,td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 td.long{min-width:15rem}.badge{display:inline-block;padding:.05rem .5rem;border:1.5px solid currentColor;border-radius:1rem;font-size:.85rem;font-weight:600;white-space:nowrap}
 .chip{font-size:.8rem;font-weight:600;text-decoration:none;border-bottom:2px solid currentColor;margin-left:.3rem;white-space:nowrap}.good{color:var(--good)}.bad{color:var(--bad)}.mixed{color:var(--mixed)}.neutral{color:var(--neutral)}
@@ -126,7 +126,7 @@ fn table_html(table: &Table) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label=(if table.caption.is_empty() { "Table".to_owned() } else { inline::plain(&table.caption) }) {
             table.words[numeric.iter().all(|n| !n)] {
-                @if !table.caption.is_empty() { caption { (inline::html(&table.caption)) } }
+                @if !table.caption.is_empty() { caption { span { (inline::html(&table.caption)) } } }
                 thead { tr { @for (i, column) in table.columns.iter().enumerate() { th class=(class(i)) scope="col" { (inline::html(column)) } } } }
                 tbody {
                     @for row in &table.rows {
