@@ -4,7 +4,7 @@ use std::str::FromStr;
 use gainstage_report::{Figure, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 /// What the measurement says of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +94,12 @@ pub enum Chapter {
     FiniteWidth,
     /// Singular values, skip connections, normalization.
     Structure,
+    /// Whether a better start trains faster, further, or generalizes better.
+    Training,
+    /// What repairs a bad start.
+    Mitigations,
+    /// How to choose: activation, depth, data.
+    Choosing,
     /// What the notebook shows.
     Notebook,
 }
@@ -115,6 +121,8 @@ pub struct Claim {
     pub rule: &'static str,
     /// The verdict we expect.
     pub expected: Verdict,
+    /// Errors of which each, planted, must change the verdict.
+    pub planted: &'static [Plant],
     /// The experiment.
     pub run: fn(&Lab) -> Result<Outcome, ClaimError>,
 }

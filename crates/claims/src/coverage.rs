@@ -10,7 +10,7 @@ use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
 use crate::figures::percent;
 use crate::signal::Signal;
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 pub(crate) const CLAIMS: [Claim; 1] = [Claim {
     code: "COV01",
@@ -24,6 +24,7 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
          and quantities): then qualified if it lies between 0.9 and 0.99, else refuted. A single network that is off by 0.02 beyond is \
          noticed from 10,000 draws on.",
     expected: Verdict::Supported,
+    planted: &[Plant::Gain(1.05)],
     run: bands,
 }];
 

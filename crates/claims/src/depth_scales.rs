@@ -14,7 +14,7 @@ use crate::figures::significant;
 use crate::mean_field::EDGE;
 use crate::signal::{equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 const BIAS: f64 = 0.05;
@@ -32,6 +32,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
              of q at the edge has shrunk after three layers as the map says within 15% and to below a quarter: xi_c diverges, xi_q does not. \
              Supported if that deviation too is shown to keep more than three quarters; refuted if a factor is shown to differ.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Gain(1.05)],
         run: depth_scales,
     },
     Claim {
@@ -45,6 +46,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
              9 pi^2/(2 l^2) by layer 10,000; refuted if one is shown to differ. Means replaced geometric means after a first look: at width 256 \
              the typical gap in layer 20 lies 12% below the mean one.",
         expected: Verdict::Supported,
+        planted: &[Plant::Leak(0.25)],
         run: power_law,
     },
 ];

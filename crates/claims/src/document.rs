@@ -40,7 +40,7 @@ pub fn document(runs: &[Run], reproducibility: Vec<(String, String)>) -> Documen
     document
 }
 
-const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
+const CHAPTERS: [(Chapter, &str, &str, &[&str]); 12] = [
     (
         Chapter::Symmetry,
         "zero",
@@ -121,6 +121,24 @@ const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
         ],
     ),
     (
+        Chapter::Training,
+        "training",
+        "Does a better start train better?",
+        &[
+            "What holds at birth matters as far as training feels it. Here networks are trained: how deep a network still learns, how many steps \
+              it takes to one and the same loss, and whether the test images notice where the weights began.",
+        ],
+    ),
+    (
+        Chapter::Mitigations,
+        "mitigations",
+        "What repairs a bad start",
+        &[
+            "Scaling by the layer's size, normalization, clipping, dropout, weight decay: each acts on the signal, on the gradient, or on neither. \
+              The measurements say on which.",
+        ],
+    ),
+    (
         Chapter::Notebook,
         "notebook",
         "What the notebook shows, and what it does not",
@@ -128,6 +146,15 @@ const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
             "The seed document ends in a notebook that trains one hidden layer of 128 units from four initializations. With one hidden layer, \
               scales that differ by a factor of four are all good enough: the experiment tells zero from the rest and nothing more. Its large \
               test losses are those of test pixels that were never divided by 255.",
+        ],
+    ),
+    (
+        Chapter::Choosing,
+        "choosing",
+        "How to choose",
+        &[
+            "Which start to take depends on the activation, on depth, on normalization and on the scale of the data, and much less on the task. \
+              These claims measure what each of them changes.",
         ],
     ),
 ];

@@ -9,7 +9,7 @@ use crate::draws::{count_finding, one_input, probability_below, variance_finding
 use crate::figures::{Reader, percent, significant, spread_figure};
 use crate::signal::{Side, Signal, equality};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 pub(crate) const CLAIMS: [Claim; 2] = [
     Claim {
@@ -25,6 +25,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
              Dvoretzky-Kiefer-Wolfowitz bound); and in a net of width 8 the share of dead draws equals the exact one within 0.02. Refuted if one \
              is shown to differ. The first margin of the mean, 0.03, asked for a hundred thousand draws.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: exact_law,
     },
     Claim {
@@ -37,6 +38,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if at L/n = 1/32, 1/8 and 1/2, at width 32 and at width 64, the rejected share equals the law's within 0.05 and lies above one half, and the \
              95% band holds 0.95 within 0.03 of the draws; refuted if a rejected share is shown to lie below one half.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: fixed_tolerance,
     },
 ];

@@ -11,7 +11,7 @@ use crate::figures::{signal_figure, significant};
 use crate::mean_field::means;
 use crate::signal::{Side, Signal, equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 
@@ -26,6 +26,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Qualified if every activation's error signal is multiplied per layer by the predicted factor within 3%, those of tanh and SELU \
              within 10% of 1 and at least one other not; supported if all lie within 10% of 1; refuted if tanh too lies outside.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Gain(1.05)],
         run: activations_in_general,
     },
     Claim {
@@ -40,6 +41,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
              too. Before a first look the rule read layer 20, where even the infinite-width map is 1% away, and 1.0716, the gradient's factor at infinite \
              width.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: selu_fixed_point,
     },
     Claim {
@@ -52,6 +54,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Qualified if the signal equals the predicted one in layers 5 and 20 within 4%, and the gradient's factor per layer equals the \
              prediction within 2% and lies above 1.1; supported if that factor equals 1 within 5%; refuted if the signal is shown to differ.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Gain(1.05)],
         run: tanh_five_thirds,
     },
     Claim {
@@ -65,6 +68,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
              the gradient's factor per layer equals chi_1 within 2% and 1 within 3%. Supported if the second moment stays within 5% of \
              1 instead; refuted if the gradient's factor is shown to differ from 1.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Gain(1.05)],
         run: selu_three_quarters,
     },
 ];

@@ -8,7 +8,7 @@ use crate::draws::spread_finding;
 use crate::figures::{signal_figure, significant, spread_figure};
 use crate::signal::{SHAPES, Side, Signal, difference, equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 const DEPTH: usize = 50;
@@ -27,6 +27,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Supported if for normal, uniform and truncated weights the typical factor per layer equals the exact value within 1% and \
              the spread of ln q in the last layer has the predicted variance within 20%.",
         expected: Verdict::Supported,
+        planted: &[],
         run: keeps_second_moment,
     },
     Claim {
@@ -39,6 +40,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Supported if the backward factor per layer equals the exact value within 1% at equal widths, and through an uneven \
              network the squared norm at the input is kept within 5% of the exact typical value.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: keeps_gradients,
     },
     Claim {
@@ -52,6 +54,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Refuted if at twice He's variance gradients under truncated weights grow per layer by the predicted factor (about 2) \
              within 1%; supported if they stay within 1% of 1. The uncorrected factor 0.7737 is reported beside it.",
         expected: Verdict::Refuted,
+        planted: &[],
         run: truncation,
     },
     Claim {
@@ -64,6 +67,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
         rule: "Supported if the std of drawn weights equals 0.87963 s within 0.1%, and the corrected and PyTorch's laws equal s within \
              0.1%.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: truncated_std,
     },
 ];

@@ -28,6 +28,10 @@ pub enum Plant {
     SwappedFans,
     /// "Constant" and "zero" weights get a normal noise of this standard deviation.
     Jitter(f64),
+    /// The first of the starts that are compared has its weights multiplied by this, the others not.
+    Lopsided(f64),
+    /// Replicates that should be independent share one seed.
+    SharedSeed,
 }
 
 /// What every experiment needs: seed, budget, data, and the error rate it runs at.

@@ -20,6 +20,7 @@
 //! ```
 
 mod claim;
+mod comparison;
 mod coverage;
 mod deep;
 mod depth_scales;

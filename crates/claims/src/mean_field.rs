@@ -11,7 +11,7 @@ use crate::draws::{Stack, one_input, one_pair};
 use crate::figures::significant;
 use crate::signal::{equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 const BIAS: f64 = 0.05;
@@ -29,6 +29,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if in layers 2, 4 and 10, from q_1 = 0.1 and from 4, the mean second moment equals the infinite-width map within \
              5%, for both weight variances; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: variance_map,
     },
     Claim {
@@ -41,6 +42,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if the correlation in layers 5 and 20 equals the map's within 0.05 at all three weight variances, and the factor \
              per layer of the error signal equals chi_1 within 3%; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: correlation_map,
     },
 ];

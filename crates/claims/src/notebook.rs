@@ -175,6 +175,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if zero gives that share exactly in every seed and each of the notebook's other numbers lies in the 99% prediction \
              interval for one more seed; on other images than MNIST, which the notebook says nothing of, if the three reach 0.95 to 0.995.",
         expected: Verdict::Supported,
+        planted: &[],
         run: accuracies,
     },
     Claim {
@@ -187,6 +188,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Qualified if on raw pixels every loss exceeds 5 and on divided pixels none exceeds 0.2; supported if both exceed 5; refuted \
              otherwise.",
         expected: Verdict::Qualified,
+        planted: &[],
         run: losses,
     },
     Claim {
@@ -199,6 +201,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if both differences of mean accuracy are above 0 (one-sided pooled t-tests at 0.001); refuted if they are not and \
              each advantage is shown to be below one percentage point (upper 99% limit); inconclusive otherwise.",
         expected: Verdict::Refuted,
+        planted: &[],
         run: order,
     },
 ];

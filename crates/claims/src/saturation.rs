@@ -12,7 +12,7 @@ use crate::figures::{percent, significant};
 use crate::mean_field::means;
 use crate::signal::{Side, Signal, equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 
@@ -27,6 +27,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Refuted if for tanh (sigma_w^2 = 2, 4, 8, 16) and sigmoid (8, 16, 32, 64) the share in layer 8 grows with every step (intervals \
              apart) and equals the predicted one within 0.02; supported if it falls with every step.",
         expected: Verdict::Refuted,
+        planted: &[Plant::Gain(1.2)],
         run: high_variance,
     },
     Claim {
@@ -40,6 +41,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              and lie below 0.125, and at std 0.15 and 1 they equal it within 0.03 and lie above 0.3; refuted if one of the former is shown to \
              lie above 0.125. Gain 5/3's first layer, which the bound first covered, was left to the prediction alone after a first look.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.2)],
         run: proper_variance,
     },
     Claim {
@@ -54,6 +56,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              equals it within 6% (at infinite width, from layer 8, and within 2 to 4%, before a first look); the share of ReLU units with slope zero equals one half within 0.02 and is named. Refuted \
              if ReLU's is shown to be smaller than another's.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: relu_against_bounded,
     },
 ];

@@ -28,6 +28,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if through 50 orthogonal layers no singular value in any draw differs from 1 by more than 1e-10, and for 1, 3 and 8 Gaussian layers \
              the mean of the fourth powers equals the exact value within 10%; refuted if one differs.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: linear_networks,
     },
     Claim {
@@ -42,6 +43,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
              over 20 layers lies above 2 for both. Refuted if orthogonal tanh is shown above 0.1, or one of the others below 0.1. Both margins were \
              20% before a first look: at width 100 these values lie up to 13% above their infinite-width limits.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: isometry,
     },
 ];

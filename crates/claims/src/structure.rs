@@ -12,7 +12,7 @@ use crate::draws::one_input;
 use crate::figures::significant;
 use crate::signal::{equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 pub(crate) const CLAIMS: [Claim; 2] = [
     Claim {
@@ -27,6 +27,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if ten unscaled blocks multiply signal and error signal by 2^10 within 12%, ten and forty scaled ones by (1 + 1/L)^L within \
              6%, and the third form's factor per block equals its infinite-width value within 3%; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: residual_growth,
     },
     Claim {
@@ -41,6 +42,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         rule: "Supported if the typical factor per layer equals the finite-batch rate within 3% at 32 and 64 inputs under He's weights, and at 32 inputs \
              under weights of a quarter of He's variance; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Leak(0.25)],
         run: batch_norm,
     },
 ];

@@ -9,7 +9,7 @@ use crate::figures::{percent, significant};
 use crate::signal::exactly;
 use crate::training::Prepared;
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 pub(crate) const CLAIMS: [Claim; 3] = [
     Claim {
@@ -22,6 +22,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if after training with SGD and with Adam, with ReLU and with tanh, the largest difference between units is \
              exactly 0 and the weights have moved; refuted if one differs.",
         expected: Verdict::Supported,
+        planted: &[Plant::Jitter(1e-6)],
         run: equal_units,
     },
     Claim {
@@ -34,6 +35,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if in every seed all weights and hidden gradients are exactly 0, the accuracy is exactly that share, and the loss \
              lies within 0.003 of the cross-entropy.",
         expected: Verdict::Supported,
+        planted: &[Plant::Jitter(1e-2)],
         run: zero_weights,
     },
     Claim {
@@ -46,6 +48,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Qualified if for ReLU and tanh all weights stay 0 with accuracy below 0.2, and for sigmoid fewer than 15% of those from \
              pixels lit in some training image do; supported if more than half of those do; refuted otherwise.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Jitter(1e-2)],
         run: sparse,
     },
 ];

@@ -11,7 +11,7 @@ use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
 use crate::figures::{percent, signal_figure, significant};
 use crate::signal::{Side, Signal, equality};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 const DEPTH: usize = 40;
@@ -29,6 +29,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if all four factors equal the prediction within 1% (two one-sided tests) and lie below 1; \
              refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: too_small,
     },
     Claim {
@@ -42,6 +43,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Qualified if ReLU explodes as predicted, the tanh signal stays at its fixed point within 2%, and the tanh gradient \
              grows by the predicted factor within 5%; supported if the tanh signal grows too; refuted if ReLU does not explode.",
         expected: Verdict::Qualified,
+        planted: &[],
         run: too_large,
     },
     Claim {
@@ -55,6 +57,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              not below 97%); refuted if an interval lies below that. What counts as underflow was made precise after first runs: a signal \
              whose last survivors the activation cuts off has underflowed too.",
         expected: Verdict::Supported,
+        planted: &[],
         run: number_formats,
     },
 ];

@@ -9,7 +9,7 @@ use crate::draws::{one_input, spread_finding, variance_finding};
 use crate::figures::{signal_figure, significant};
 use crate::signal::{Side, Signal, difference, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const MARGIN: f64 = 0.01;
 /// Exact laws hold at any width, and narrow networks give the same precision for less.
@@ -28,6 +28,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              other within 1%, and both spreads of ln q in the last layer have the predicted variance within 20%. The one-hot variances are \
              held against (kurtosis - 1)/n within 20% beside it, and must hold too; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: uniform_and_normal,
     },
     Claim {
@@ -40,6 +41,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if at slopes 0.01, 0.1, 0.25 and 0.5 both typical factors per layer equal the exact finite-width value within 1%, and \
              with ReLU's gain at slope 0.5 they equal the exact value near 1.25 within 1%; refuted if one is shown to differ.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: slopes,
     },
     Claim {
@@ -53,6 +55,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              first and the last layer within 8%, each keeps its own side between 0.6 and 1.5 and takes the other below 0.5 or above 1.5; supported if \
              fan-out keeps neither side.",
         expected: Verdict::Qualified,
+        planted: &[Plant::SwappedFans],
         run: fan_in_and_fan_out,
     },
 ];

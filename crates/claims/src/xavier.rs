@@ -7,7 +7,7 @@ use crate::claim::{Chapter, Claim, Outcome, Verdict};
 use crate::figures::{level_figure, signal_figure, significant};
 use crate::signal::{SHAPES, Side, Signal, difference, equality, factor_finding};
 use crate::verdict::all_hold;
-use crate::{ClaimError, Lab};
+use crate::{ClaimError, Lab, Plant};
 
 const WIDTH: usize = 256;
 const DEPTH: usize = 40;
@@ -23,6 +23,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
              (Glorot & Bengio 2010, eq. 15: their bad baseline).",
         rule: "Supported if the linear factor per layer equals 1 within 1%; refuted if it is shown to differ from 1 by more.",
         expected: Verdict::Refuted,
+        planted: &[],
         run: uniform_fan_in,
     },
     Claim {
@@ -35,6 +36,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
         rule: "Supported if for normal, uniform and truncated weights both factors per layer equal the exact finite-width value within \
              1%, and lie within 1% of 1.",
         expected: Verdict::Supported,
+        planted: &[],
         run: both_ways,
     },
     Claim {
@@ -47,6 +49,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
         rule: "Qualified if every layer of a pyramid shows the predicted factors within 3% and at least one factor differs from 1 by \
              more than 10%; supported if all equal 1 within 3%.",
         expected: Verdict::Qualified,
+        planted: &[Plant::Gain(1.05)],
         run: unequal_fans,
     },
     Claim {
@@ -59,6 +62,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
              cannot average out: widened after first runs) and the last lies below 0.1: \
              slow decay, no collapse and no constancy; supported if the last layer keeps 0.25 within 5%.",
         expected: Verdict::Qualified,
+        planted: &[],
         run: deep_tanh,
     },
     Claim {
@@ -69,6 +73,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
         prediction: "Factor 1/2 per layer in the second moment, forward and backward: 2^-L after L layers, corrected for finite width.",
         rule: "Supported if both factors per layer equal the exact finite-width value within 1%.",
         expected: Verdict::Supported,
+        planted: &[Plant::Gain(1.05)],
         run: relu_halves,
     },
     Claim {
@@ -80,6 +85,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
              moment.",
         rule: "Supported if fan_in Var[w] of the drawn weights equals He's 2 within 1%; refuted if it is shown to differ.",
         expected: Verdict::Refuted,
+        planted: &[],
         run: pytorch_default,
     },
 ];
