@@ -92,8 +92,7 @@ mod x86 {
     use std::arch::x86_64::{
         __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
         _mm256_loadu_pd, _mm256_loadu_ps, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
-        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_mul_pd, _mm512_set1_pd,
-        _mm512_storeu_pd,
+        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_storeu_pd,
     };
 
     use super::{Kernel, LANES, Vector};
