@@ -21,6 +21,16 @@ pub enum SimulateError {
         /// The condition it violates.
         bound: &'static str,
     },
+    /// A memory budget that no division of the network fits into.
+    #[error(
+        "a memory budget of {budget} bytes does not hold the signals of the draws; give at least {least} bytes, fewer threads or a smaller batch"
+    )]
+    Memory {
+        /// Bytes given.
+        budget: usize,
+        /// Bytes of the division that takes the least.
+        least: usize,
+    },
     /// Given inputs that do not fit the network.
     #[error("the inputs hold {found} values; {batch} inputs of width {width} need {needed}")]
     InputLength {

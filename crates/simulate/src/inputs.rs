@@ -95,16 +95,18 @@ fn correlated_rows<T: Compute>(
 
 /// Eight running sums, so that the order is fixed and the loop vectorises.
 pub(crate) fn sum_of_squares<T: Real>(row: &[T]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let (blocks, rest) = row.as_chunks::<8>();
-    for block in blocks {
-        for (sum, v) in sums.iter_mut().zip(block) {
-            *sum += v.to_f64() * v.to_f64();
-        }
-    }
-    sums.iter().sum::<f64>() + rest.iter().map(|v| v.to_f64().powi(2)).sum::<f64>()
+    dot(row, row)
 }
 
+/// Likewise.
 pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a.to_f64() * b.to_f64()).sum()
+    let mut sums = [0.0f64; 8];
+    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    for (a, b) in a.iter().zip(b) {
+        for i in 0..8 {
+            sums[i] += a[i].to_f64() * b[i].to_f64();
+        }
+    }
+    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| a.to_f64() * b.to_f64());
+    sums.iter().sum::<f64>() + rest.sum::<f64>()
 }

@@ -1,7 +1,7 @@
 use std::marker::PhantomData;
 
 use gainstage_init::Key;
-use gainstage_spec::{Initializer, Network, WeightShape};
+use gainstage_spec::{Initializer, Law, Network, WeightShape};
 use gainstage_stats::{Histogram, Moments};
 use rayon::prelude::*;
 
@@ -197,7 +197,7 @@ impl<T: Real> Observer<T> for Fill<'_> {
 }
 
 macro_rules! compute {
-    ($t:ty, $fill:path, $fill_bias:path) => {
+    ($t:ty, $fill:path, $fill_block:path, $fill_bias:path) => {
         impl Compute for $t {
             fn fill(
                 init: &Initializer,
@@ -207,6 +207,15 @@ macro_rules! compute {
             ) -> Result<(), String> {
                 $fill(init, shape, gainstage_spec::Layout::OutIn, key, out)
                     .map_err(|e| e.to_string())
+            }
+
+            fn fill_block(
+                law: &Law,
+                key: Key,
+                offset: u64,
+                out: &mut [Self],
+            ) -> Result<(), String> {
+                $fill_block(law, key, offset, out).map_err(|e| e.to_string())
             }
 
             fn fill_bias(
@@ -225,5 +234,10 @@ macro_rules! compute {
     };
 }
 
-compute!(f32, gainstage_init::fill, gainstage_init::fill_bias);
-compute!(f64, gainstage_init::fill_f64, gainstage_init::fill_bias_f64);
+compute!(f32, gainstage_init::fill, gainstage_init::fill_block, gainstage_init::fill_bias);
+compute!(
+    f64,
+    gainstage_init::fill_f64,
+    gainstage_init::fill_block_f64,
+    gainstage_init::fill_bias_f64
+);

@@ -106,6 +106,12 @@ impl<'a, T> Matrix<'a, T> {
             ..self
         }
     }
+
+    /// Rows `from .. to`.
+    fn row_range(self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.rows, "rows of a matrix");
+        Self { data: &self.data[from * self.row_stride..], rows: to - from, ..self }
+    }
 }
 
 /// `out = a b` on one thread; `out` is `a.rows x b.cols`, row after row.
@@ -123,13 +129,13 @@ impl<'a, T> Matrix<'a, T> {
 /// assert_eq!(out, [21.0, 43.0]);
 /// ```
 pub fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    run(out, a, b, false);
+    run(out, b.cols, a, b, false);
 }
 
 /// Rows of a product that is large enough to be divided among threads.
 const BLOCK: usize = 256;
 
-/// As [`product`] for an untransposed `a`, on rayon's pool if there are many rows.
+/// As [`product`], on rayon's pool if there are many rows.
 ///
 /// The rows are divided by their number alone, never by that of the threads, so that the bits are the
 /// same on any number of them.
@@ -137,11 +143,32 @@ pub(crate) fn product_of_rows<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matri
     if a.rows < 2 * BLOCK || a.cols * b.cols < BLOCK * BLOCK {
         return product(out, a, b);
     }
+    assert_eq!(out.len(), a.rows * b.cols, "size of a product");
     let block = a.rows.div_ceil(a.rows / BLOCK);
-    let rows = a.data.par_chunks(block * a.cols);
-    out.par_chunks_mut(block * b.cols).zip(rows).for_each(|(out, rows)| {
-        product(out, Matrix::new(rows, rows.len() / a.cols, a.cols), b);
+    out.par_chunks_mut(block * b.cols).enumerate().for_each(|(at, out)| {
+        let from = at * block;
+        product(out, a.row_range(from, (from + block).min(a.rows)), b);
     });
+}
+
+/// Rows of a Gram that are calculated at once: as much as lies above its diagonal is wasted.
+const GRAM_BLOCK: usize = 128;
+
+/// The products of the rows of `a` with each other, `rows x rows` in `out`, whose entries above the
+/// diagonal are left undefined; on rayon's pool and divided as [`product_of_rows`].
+pub(crate) fn gram<T: Real>(out: &mut Vec<T>, a: Matrix<'_, T>) {
+    let size = a.rows;
+    out.resize(size * size, T::ZERO);
+    if size < 2 * GRAM_BLOCK {
+        return product(out, a, a.transposed());
+    }
+    let block = |at: usize, out: &mut [T]| {
+        let (from, to) = (at * GRAM_BLOCK, ((at + 1) * GRAM_BLOCK).min(size));
+        run(out, size, a.row_range(from, to), a.row_range(0, to).transposed(), false);
+    };
+    // Long rows first, so that no thread is left with one at the end.
+    let blocks = out.par_chunks_mut(GRAM_BLOCK * size).enumerate().rev();
+    blocks.with_max_len(1).for_each(|(at, out)| block(at, out));
 }
 
 /// `out += a b`, otherwise as [`product`].
@@ -149,19 +176,27 @@ pub(crate) fn product_of_rows<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matri
 /// # Panics
 /// If the shapes do not fit.
 pub fn add_product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    run(out, a, b, true);
+    run(out, b.cols, a, b, true);
 }
 
-fn run<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: bool) {
+/// `out` holds rows of `stride` values, of which the first `b.cols` are written.
+fn run<T: Real>(
+    out: &mut [T],
+    stride: usize,
+    a: Matrix<'_, T>,
+    b: Matrix<'_, T>,
+    accumulate: bool,
+) {
     assert_eq!(a.cols, b.rows, "inner sizes of a product");
-    assert_eq!(out.len(), a.rows * b.cols, "size of a product");
+    assert!(out.len() == a.rows * stride && b.cols <= stride, "size of a product");
     debug_assert!(
         TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>()
     );
-    // SAFETY: `Matrix::new` ties rows, cols and strides to the slice's length and `transposed` only
-    // swaps them, so every index row * row_stride + col * col_stride that gemm reads lies inside its
-    // slice; `out` holds a.rows * b.cols values, is borrowed mutably and so overlaps neither. T is
-    // f32 or f64 since `Real` is sealed, both of which gemm supports.
+    // SAFETY: `Matrix::new` ties rows, cols and strides to the slice's length, `transposed` only swaps
+    // them and `row_range` leaves out leading rows with what lies before them, so every index
+    // row * row_stride + col * col_stride that gemm reads lies inside its slice; `out` holds a.rows rows
+    // of `stride` >= b.cols values, is borrowed mutably and so overlaps neither. T is f32 or f64 since
+    // `Real` is sealed, both of which gemm supports.
     unsafe {
         gemm::gemm(
             a.rows,
@@ -169,7 +204,7 @@ fn run<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>, accumulate: b
             a.cols,
             out.as_mut_ptr(),
             1,
-            b.cols as isize,
+            stride as isize,
             accumulate,
             a.data.as_ptr(),
             a.col_stride as isize,
@@ -240,7 +275,32 @@ mod tests {
             product(&mut whole, a, b);
             product_of_rows(&mut divided, a, b);
             assert_eq!(whole, divided);
+            let a = Matrix::new(a.data, k, rows).transposed();
+            product(&mut whole, a, b);
+            product_of_rows(&mut divided, a, b);
+            assert_eq!(whole, divided, "transposed");
         }
+    }
+
+    #[test]
+    fn grams_hold_the_lower_triangle() {
+        for (size, n) in [(1, 3), (5, 2), (255, 9), (256, 9), (300, 70), (513, 3)] {
+            let a: Vec<f64> = (0..size * n).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
+            let rows = Matrix::new(&a, size, n);
+            let (mut whole, mut lower) = (vec![0.0; size * size], vec![f64::NAN; 3]);
+            product(&mut whole, rows, rows.transposed());
+            for rows in [rows, Matrix::new(&transposed(&a, size, n), n, size).transposed()] {
+                gram(&mut lower, rows);
+                for i in 0..size {
+                    let row = i * size..=i * size + i;
+                    assert_eq!(lower[row.clone()], whole[row], "row {i} of {size}");
+                }
+            }
+        }
+    }
+
+    fn transposed(a: &[f64], rows: usize, cols: usize) -> Vec<f64> {
+        (0..rows * cols).map(|at| a[at % rows * cols + at / rows]).collect()
     }
 
     #[test]

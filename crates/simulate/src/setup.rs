@@ -40,10 +40,15 @@ pub struct Setup {
     pub grams: bool,
     /// Number of cells of the histograms of layer signals; 0 for none.
     pub histogram_bins: usize,
+    /// Bytes for the signals that dense draws keep for the way back, over all draws under way at once;
+    /// `None` for as many as it takes. Layers that do not fit are passed forward again, with the same
+    /// bits and 1.5 times the products. One layer's weights and signals come on top. The matrix-free
+    /// method keeps no signals of plain layers and does not look at it.
+    pub memory: Option<usize>,
 }
 
 impl Default for Setup {
-    /// 100 dense draws, 16 inputs on the sphere, f32, moments, no Grams, no histograms, seed 0.
+    /// 100 dense draws, 16 inputs on the sphere, f32, moments, no Grams, no histograms, no budget, seed 0.
     fn default() -> Self {
         Self {
             seed: 0,
@@ -55,6 +60,7 @@ impl Default for Setup {
             moments: true,
             grams: false,
             histogram_bins: 0,
+            memory: None,
         }
     }
 }

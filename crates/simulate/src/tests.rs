@@ -27,7 +27,7 @@ impl Observer<f64> for Layers {
 }
 
 /// A network with everything that acts between weight layers.
-fn mixed(width: usize) -> Network {
+pub(crate) fn mixed(width: usize) -> Network {
     let dense = |phi| Layer::Dense(Dense::new(width, Initializer::normal(0.4), phi));
     let bias = Layer::Dense(
         Dense::new(width, Initializer::he_normal(), Activation::Gelu)

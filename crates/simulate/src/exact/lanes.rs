@@ -1,8 +1,8 @@
 //! Sums over the neurons of a chunk, compiled once per processor feature.
 //!
 //! A chunk holds the values of some neurons, input after input: `values[j * len + i]` belongs to input
-//! j and neuron i. The kernels keep a tile of up to 4 x 4 sums in registers. They never fuse a
-//! multiplication with an addition and add in an order that the lengths alone decide, so every
+//! j and neuron i. The kernels keep a tile of up to 4 x 4 sums in registers. They fuse every
+//! multiplication with its addition and add in an order that the lengths alone decide, so every
 //! compilation gives the same bits. Beyond [`TILED`] inputs the products go through [`product`].
 
 use super::vector::{Kernel, LANES, Vector};
@@ -156,37 +156,24 @@ fn combine_tile<V: Vector, S: Stored, const R: usize, const ADD: bool>(
     x: &[S],
     len: usize,
 ) {
-    const WIDE: usize = 2 * LANES;
     let (packed, _) = packed[..tile.reach as usize * R].as_chunks::<R>();
-    let whole = len - len % WIDE;
-    for start in (0..whole).step_by(WIDE) {
-        let mut sums = [[V::splat(0.0); 2]; R];
-        for (k, c) in packed.iter().enumerate() {
-            let from = k * len + start;
-            let Some(values) = x[from..].first_chunk::<WIDE>() else { continue };
-            let values: [V; 2] = halves(values);
-            for r in 0..R {
-                let c = V::splat(c[r]);
-                sums[r][0] = sums[r][0].plus(c.times(values[0]));
-                sums[r][1] = sums[r][1].plus(c.times(values[1]));
-            }
-        }
-        for r in 0..R {
-            let from = tile.rows[r] as usize * len + start;
-            let Some(to) = out[from..].first_chunk_mut::<WIDE>() else { continue };
-            let (halves, _) = to.as_chunks_mut::<LANES>();
-            for (to, sum) in halves.iter_mut().zip(sums[r]) {
-                let sum = if ADD { V::load(to).plus(sum) } else { sum };
-                sum.store(to);
-            }
+    let mut start = 0;
+    if V::MANY {
+        while start + 4 * LANES <= len {
+            combine_block::<V, S, R, 4, ADD>(out, tile, packed, x, len, start);
+            start += 4 * LANES;
         }
     }
-    for i in whole..len {
+    while start + 2 * LANES <= len {
+        combine_block::<V, S, R, 2, ADD>(out, tile, packed, x, len, start);
+        start += 2 * LANES;
+    }
+    for i in start..len {
         for r in 0..R {
             let mut sum = 0.0;
             for (k, c) in packed.iter().enumerate() {
                 let value: f64 = x[k * len + i].into();
-                sum += c[r] * value;
+                sum = c[r].mul_add(value, sum);
             }
             let to = &mut out[tile.rows[r] as usize * len + i];
             *to = if ADD { *to + sum } else { sum };
@@ -194,10 +181,40 @@ fn combine_tile<V: Vector, S: Stored, const R: usize, const ADD: bool>(
     }
 }
 
+/// `R` rows of `W` vectors, from neuron `start` of the chunk.
 #[inline(always)]
-fn halves<V: Vector, S: Stored, const N: usize>(values: &[S; N]) -> [V; 2] {
-    let (halves, _) = values.as_chunks::<LANES>();
-    [S::load(&halves[0]), S::load(&halves[1])]
+fn combine_block<V: Vector, S: Stored, const R: usize, const W: usize, const ADD: bool>(
+    out: &mut [f64],
+    tile: &Tile,
+    packed: &[[f64; R]],
+    x: &[S],
+    len: usize,
+    start: usize,
+) {
+    let mut sums = [[V::splat(0.0); W]; R];
+    for (c, column) in packed.iter().zip(x.chunks_exact(len)) {
+        let values: [V; W] = vectors(&column[start..start + W * LANES]);
+        for r in 0..R {
+            let c = V::splat(c[r]);
+            for w in 0..W {
+                sums[r][w] = c.times_plus(values[w], sums[r][w]);
+            }
+        }
+    }
+    for r in 0..R {
+        let from = tile.rows[r] as usize * len + start;
+        let (to, _) = out[from..from + W * LANES].as_chunks_mut::<LANES>();
+        for (to, sum) in to.iter_mut().zip(sums[r]) {
+            let sum = if ADD { V::load(to).plus(sum) } else { sum };
+            sum.store(to);
+        }
+    }
+}
+
+#[inline(always)]
+fn vectors<V: Vector, S: Stored, const W: usize>(values: &[S]) -> [V; W] {
+    let (values, _) = values[..W * LANES].as_chunks::<LANES>();
+    std::array::from_fn(|w| S::load(&values[w]))
 }
 
 /// `sums[j, k] += sum_i x[j][i] y[k][i]`, `rows x columns` sums row after row.
@@ -316,7 +333,7 @@ fn add_tile<
             for j in 0..J {
                 let left: V = X::load(&wide_x[j][at]);
                 for k in 0..K {
-                    sums[j][k][u] = sums[j][k][u].plus(left.times(right[k]));
+                    sums[j][k][u] = left.times_plus(right[k], sums[j][k][u]);
                 }
             }
         }
@@ -328,7 +345,7 @@ fn add_tile<
             let mut sum = fold(&lanes);
             for i in whole..len {
                 let (a, b): (f64, f64) = (xs[j][i].into(), ys[k][i].into());
-                sum += a * b;
+                sum = a.mul_add(b, sum);
             }
             to[j * stride + k] += sum;
         }

@@ -30,13 +30,15 @@ pub(crate) struct Arena {
     fresh: Vec<f32>,
     z: Vec<f64>,
     h: Vec<f64>,
+    /// A chunk of W'D on its way through the layer below.
+    delta: Vec<f64>,
 }
 
 impl Default for Arena {
     /// Keeps up to 128 MiB of normals.
     fn default() -> Self {
-        let (normals, fresh, z, h) = Default::default();
-        Self { most_kept: 32 << 20, normals, fresh, z, h }
+        let (normals, fresh, z, h, delta) = Default::default();
+        Self { most_kept: 32 << 20, normals, fresh, z, h, delta }
     }
 }
 
@@ -429,7 +431,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
                 None
             }
             Source::Below { layer, .. } => {
-                gradient.resize(layout.chunk() * batch, 0.0);
+                arena.delta.resize(layout.chunk() * batch, 0.0);
                 Some(Entered {
                     gram: vec![0.0; batch * batch],
                     with_normals: vec![0.0; layer.rank() * batch],
@@ -441,7 +443,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
             let fresh = &arena.fresh[start * fresh_rank..(start + len) * fresh_rank];
             let (h, out) = match &source {
                 Source::Kept(values) => (&values[at.clone()], &mut gradient[at.clone()]),
-                Source::Below { .. } => (&arena.h[at.clone()], &mut gradient[..len * batch]),
+                Source::Below { .. } => (&arena.h[at.clone()], &mut arena.delta[..len * batch]),
             };
             combine::<V, f32, false>(out, &of_fresh, fresh, len);
             combine::<V, f64, true>(out, &of_batch, h, len);

@@ -1,8 +1,9 @@
 //! Eight f64 side by side, in the registers of each instruction set.
 //!
 //! Compilers vectorise plain loops over small tiles erratically: the same source was 3 to 10 times
-//! slower in one tile size than in the next. Multiplications and additions are rounded one by one
-//! here and everywhere, so that all of them give the same bits.
+//! slower in one tile size than in the next. Sums of products are fused multiply-adds, rounded once by
+//! IEEE 754, so that all of them give the same bits; a processor without the instruction (x86 before
+//! 2013) calculates them in software, many times slower.
 #![allow(unsafe_code)] // intrinsics, on processors that were found to have them
 
 pub(crate) const LANES: usize = 8;
@@ -22,7 +23,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
             // SAFETY: the processor has the features that the function is compiled for.
             return unsafe { x86::run_avx512(kernel) };
         }
-        if is_x86_feature_detected!("avx2") {
+        if x86::has_avx2() {
             // SAFETY: as above.
             return unsafe { x86::run_avx2(kernel) };
         }
@@ -32,14 +33,17 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 
 /// Eight numbers.
 pub(crate) trait Vector: Copy {
+    /// Whether there are registers for twenty of them.
+    const MANY: bool;
     /// Runs work of its own compilation, once for all who call it.
     fn call<K: Kernel>(kernel: K) -> K::Output;
     fn splat(value: f64) -> Self;
     fn load(from: &[f64; LANES]) -> Self;
     fn widen(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f64; LANES]);
-    fn times(self, other: Self) -> Self;
     fn plus(self, other: Self) -> Self;
+    /// `self * other + sum`, rounded once.
+    fn times_plus(self, other: Self, sum: Self) -> Self;
 }
 
 /// On any processor.
@@ -47,6 +51,7 @@ pub(crate) trait Vector: Copy {
 pub(crate) struct Plain([f64; LANES]);
 
 impl Vector for Plain {
+    const MANY: bool = false;
     fn call<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Self>()
     }
@@ -67,27 +72,27 @@ impl Vector for Plain {
         *to = self.0;
     }
     #[inline(always)]
-    fn times(mut self, other: Self) -> Self {
-        for (a, b) in self.0.iter_mut().zip(other.0) {
-            *a *= b;
-        }
-        self
-    }
-    #[inline(always)]
     fn plus(mut self, other: Self) -> Self {
         for (a, b) in self.0.iter_mut().zip(other.0) {
             *a += b;
         }
         self
     }
+    #[inline(always)]
+    fn times_plus(self, other: Self, mut sum: Self) -> Self {
+        for (s, (a, b)) in sum.0.iter_mut().zip(self.0.into_iter().zip(other.0)) {
+            *s = a.mul_add(b, *s);
+        }
+        sum
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_loadu_pd,
-        _mm256_loadu_ps, _mm256_mul_pd, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
-        _mm512_cvtps_pd, _mm512_loadu_pd, _mm512_mul_pd, _mm512_set1_pd, _mm512_storeu_pd,
+        __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
+        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
+        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_storeu_pd,
     };
 
     use super::{Kernel, LANES, Vector};
@@ -100,12 +105,16 @@ mod x86 {
             && is_x86_feature_detected!("avx512vl")
     }
 
+    pub(super) fn has_avx2() -> bool {
+        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+    }
+
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx512>()
     }
 
-    #[target_feature(enable = "avx2")]
+    #[target_feature(enable = "avx2,fma")]
     pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx2>()
     }
@@ -117,6 +126,7 @@ mod x86 {
     // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, and
     // only `run_avx512`, reached after detection, makes values of this type.
     impl Vector for Avx512 {
+        const MANY: bool = true;
         #[inline(always)]
         fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { run_avx512(kernel) }
@@ -138,12 +148,12 @@ mod x86 {
             unsafe { _mm512_storeu_pd(to.as_mut_ptr(), self.0) }
         }
         #[inline(always)]
-        fn times(self, other: Self) -> Self {
-            Self(unsafe { _mm512_mul_pd(self.0, other.0) })
-        }
-        #[inline(always)]
         fn plus(self, other: Self) -> Self {
             Self(unsafe { _mm512_add_pd(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn times_plus(self, other: Self, sum: Self) -> Self {
+            Self(unsafe { _mm512_fmadd_pd(self.0, other.0, sum.0) })
         }
     }
 
@@ -153,6 +163,7 @@ mod x86 {
 
     // SAFETY of every block: as above; halves of an array of eight lie four apart.
     impl Vector for Avx2 {
+        const MANY: bool = false;
         #[inline(always)]
         fn call<K: Kernel>(kernel: K) -> K::Output {
             unsafe { run_avx2(kernel) }
@@ -183,12 +194,17 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn times(self, other: Self) -> Self {
-            unsafe { Self(_mm256_mul_pd(self.0, other.0), _mm256_mul_pd(self.1, other.1)) }
-        }
-        #[inline(always)]
         fn plus(self, other: Self) -> Self {
             unsafe { Self(_mm256_add_pd(self.0, other.0), _mm256_add_pd(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn times_plus(self, other: Self, sum: Self) -> Self {
+            unsafe {
+                Self(
+                    _mm256_fmadd_pd(self.0, other.0, sum.0),
+                    _mm256_fmadd_pd(self.1, other.1, sum.1),
+                )
+            }
         }
     }
 }
@@ -201,7 +217,7 @@ pub(crate) fn assert_same_everywhere<K: Kernel<Output: PartialEq + std::fmt::Deb
     let plain = kernel().run::<Plain>();
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx2") {
+        if x86::has_avx2() {
             // SAFETY: detected just now.
             assert_eq!(unsafe { x86::run_avx2(kernel()) }, plain);
         }

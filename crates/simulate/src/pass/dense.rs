@@ -1,0 +1,249 @@
+//! One weight layer: its weights are drawn, used, and drawn again on the way back.
+
+use gainstage_init::Purpose;
+use gainstage_spec::{Dense, Initializer};
+use gainstage_stats::Moments;
+use rayon::prelude::*;
+
+use super::divided::{self, DIVIDED, mean_squares};
+use super::{Compute, Incoming, Observer, Pass, Saved, Slopes, Stage};
+use crate::product::product_of_rows;
+use crate::trace::{Breakdown, BreakdownKind, Energy, LayerDraw};
+use crate::{Matrix, SimulateError, kernel};
+
+impl<T: Compute> Pass<'_, T> {
+    fn draw_weights(
+        &self,
+        index: usize,
+        dense: &Dense,
+        out: &mut Vec<T>,
+    ) -> Result<(), SimulateError> {
+        let (shape, initializer) = (&self.shapes[index], &dense.weights);
+        let key = self.key(Purpose::Weights, index as u32);
+        let failed = |reason| SimulateError::Weights { layer: index + 1, reason };
+        out.resize(shape.elements(), T::ZERO);
+        if out.len() < DIVIDED || !is_independent(initializer) {
+            T::fill(initializer, shape, key, out).map_err(failed)?;
+        } else {
+            let law = initializer.law(shape)?;
+            let pieces = out.par_chunks_mut(DIVIDED / 2).enumerate();
+            pieces
+                .try_for_each(|(at, piece)| {
+                    T::fill_block(&law, key, (at * (DIVIDED / 2)) as u64, piece)
+                })
+                .map_err(failed)?;
+        }
+        self.setup.precision.round(out);
+        Ok(())
+    }
+
+    pub(super) fn dense_forward<'n>(
+        &mut self,
+        dense: &'n Dense,
+        h: &mut Vec<T>,
+        observer: &mut impl Observer<T>,
+    ) -> Result<Saved<'n, T>, SimulateError> {
+        let index = self.next_dense;
+        self.next_dense += 1;
+        let shape = &self.shapes[index];
+        // A Gram that is passed again is calculated then.
+        let grams = self.setup.grams && self.stage != Stage::Ahead;
+        let (incoming, rank) = Incoming::new(h, self.batch, dense.width, grams);
+
+        let mut weights = std::mem::take(&mut self.weights);
+        self.draw_weights(index, dense, &mut weights)?;
+        let mut z = std::mem::take(&mut self.spare);
+        z.resize(self.batch * dense.width, T::ZERO);
+        product_of_rows(
+            &mut z,
+            Matrix::new(h, self.batch, shape.inputs()),
+            Matrix::new(&weights, dense.width, shape.inputs()).transposed(),
+        );
+        let weights_alive = weights.iter().any(|&w| w != T::ZERO);
+        let kept = if self.keep_weights {
+            Some(weights)
+        } else {
+            self.weights = weights;
+            None
+        };
+
+        if dense.bias != Initializer::zeros() {
+            let mut bias = vec![T::ZERO; dense.width];
+            T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
+                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+            for row in z.chunks_exact_mut(dense.width) {
+                row.iter_mut().zip(&bias).for_each(|(z, &b)| *z = z.plus(b));
+            }
+        }
+        self.setup.precision.round(&mut z);
+        h.resize(z.len(), T::ZERO);
+        divided::activate(&dense.activation, &z, h);
+        self.setup.precision.round(h);
+
+        if self.stage == Stage::Again {
+            if let Some(trace) = &mut self.traces[index] {
+                trace.effective_rank = rank;
+            }
+        } else {
+            let alive = weights_alive && incoming.squares.iter().any(|&s| s > 0.0);
+            self.note_signal(index, dense, &z, h, alive);
+            if let Some(trace) = &mut self.traces[index] {
+                trace.effective_rank = rank;
+            }
+            observer.forward(index, &z, h);
+        }
+        let slopes = if self.stage == Stage::Ahead || index + 1 == self.shapes.len() {
+            self.spare = z;
+            Slopes::One
+        } else {
+            Slopes::of(&dense.activation, z, &mut self.spare)
+        };
+        Ok(Saved::Dense { index, dense, slopes, incoming, weights: kept })
+    }
+
+    fn note_signal(&mut self, index: usize, dense: &Dense, z: &[T], h: &[T], alive: bool) {
+        let squares = mean_squares(z, self.batch);
+        let activations = mean_squares(h, self.batch);
+        self.note_breakdown(index, false, z, &squares, alive);
+        // What underflow has left over may all be cut off by the activation; a layer that dies with no
+        // zero among its pre-activations is merely dead.
+        if activations.iter().all(|&s| s == 0.0) && z.contains(&T::ZERO) {
+            self.note_breakdown(index, false, h, &activations, alive);
+        }
+        let gather = self.setup.moments;
+        self.traces[index] = Some(LayerDraw {
+            forward: Energy::of(&squares),
+            activation: Energy::of(&activations),
+            gradient: Energy::default(),
+            weight_gradient: Energy::default(),
+            batch_weight_gradient: None,
+            effective_rank: None,
+            pre_activation_moments: if gather { T::moments(z) } else { Moments::default() },
+            activation_moments: if gather { T::moments(h) } else { Moments::default() },
+            error_signal_moments: Moments::default(),
+            cosine: divided::pair_cosine(z, dense.width, &squares),
+            dead: kernel::dead_share(&dense.activation, z, self.batch),
+            saturated: kernel::saturated_share(&dense.activation, h),
+        });
+    }
+
+    pub(super) fn dense_backward(
+        &mut self,
+        index: usize,
+        dense: &Dense,
+        incoming: &Incoming<T>,
+        weights: Option<Vec<T>>,
+        gradient: &mut Vec<T>,
+        observer: &mut impl Observer<T>,
+    ) -> Result<(), SimulateError> {
+        let inputs = self.shapes[index].inputs();
+        let squares = mean_squares(gradient, self.batch);
+        let by_weight: Vec<f64> =
+            squares.iter().zip(&incoming.squares).map(|(d, h)| d * h).collect();
+        let whole = incoming.weight_gradient(gradient, self.batch, &mut self.products);
+        if let Some(trace) = &mut self.traces[index] {
+            trace.gradient = Energy::of(&squares);
+            trace.weight_gradient = Energy::of(&by_weight);
+            trace.batch_weight_gradient = whole.map(|s| s / (inputs as f64 * dense.width as f64));
+            if self.setup.moments {
+                trace.error_signal_moments = T::moments(gradient);
+            }
+        }
+        observer.backward(index, gradient);
+
+        let weights = if let Some(kept) = weights {
+            kept
+        } else {
+            let mut weights = std::mem::take(&mut self.weights);
+            self.draw_weights(index, dense, &mut weights)?;
+            weights
+        };
+        let mut below = std::mem::take(&mut self.spare);
+        below.resize(self.batch * inputs, T::ZERO);
+        product_of_rows(
+            &mut below,
+            Matrix::new(gradient, self.batch, dense.width),
+            Matrix::new(&weights, dense.width, inputs),
+        );
+        self.setup.precision.round(&mut below);
+        let alive_before =
+            squares.iter().any(|&s| s > 0.0) && weights.iter().any(|&w| w != T::ZERO);
+        // What arrives below belongs to the next layer down; layer 0 is the input.
+        let arrived = mean_squares(&below, self.batch);
+        self.note_breakdown(index.wrapping_sub(1), true, &below, &arrived, alive_before);
+        self.weights = weights;
+        self.spare = std::mem::replace(gradient, below);
+        Ok(())
+    }
+
+    /// `squares` are the mean squares of the values' rows, which tell most of it.
+    fn note_breakdown(
+        &mut self,
+        index: usize,
+        backward: bool,
+        values: &[T],
+        squares: &[f64],
+        alive_before: bool,
+    ) {
+        let slot = &mut self.breakdowns[usize::from(backward)];
+        if slot.is_some() {
+            return;
+        }
+        let finite = squares.iter().all(|s| s.is_finite());
+        let zero = squares.iter().all(|&s| s == 0.0);
+        // Squares of f64 overflow and vanish before the values do.
+        let kind = if !finite && values.iter().any(|v| !v.to_f64().is_finite()) {
+            BreakdownKind::Overflow
+        } else if alive_before && zero && values.iter().all(|&v| v == T::ZERO) {
+            BreakdownKind::Underflow
+        } else {
+            return;
+        };
+        *slot = Some(Breakdown { kind, layer: index.wrapping_add(1), backward });
+    }
+}
+
+/// Whether every weight is drawn by its own index.
+fn is_independent(initializer: &Initializer) -> bool {
+    !matches!(
+        initializer,
+        Initializer::Identity { .. }
+            | Initializer::Orthogonal { .. }
+            | Initializer::Sparse { .. }
+            | Initializer::Dirac { .. }
+            | Initializer::DeltaOrthogonal { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use gainstage_init::{Key, fill};
+    use gainstage_spec::{Activation, Layout, Network};
+
+    use super::*;
+    use crate::{Setup, measure};
+
+    #[test]
+    fn weights_drawn_in_pieces_are_the_layers_weights() {
+        // One input that is 1 at one place picks out a column: z holds that column of W.
+        let width = 400;
+        for init in ["he_uniform", "keras_he_normal", "orthogonal"] {
+            let init: Initializer = init.parse().expect(init);
+            let network = Network::uniform(width, 1, &init, &Activation::Linear).expect("valid");
+            let column = width - 3;
+            let mut x = vec![0.0f32; width];
+            x[column] = 1.0;
+            let inputs = crate::InputSource::Given(x.into());
+            let setup = Setup { trials: 1, batch: 1, inputs, ..Setup::default() };
+            let found = measure(&network, &setup).expect("runs").layers[0].draws[0].forward.first;
+            let shape = &network.shapes().expect("valid")[0];
+            assert!(shape.elements() > DIVIDED);
+            let mut weights = vec![0.0f32; shape.elements()];
+            let key = Key::new(setup.seed, Purpose::Weights, 0, 0);
+            fill(&init, shape, Layout::OutIn, key, &mut weights).expect("fills");
+            let expected = weights.iter().skip(column).step_by(width);
+            let expected = expected.map(|&w| f64::from(w).powi(2)).sum::<f64>() / width as f64;
+            assert!((found / expected - 1.0).abs() < 1e-12, "{init}: {found} against {expected}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+use rayon::prelude::*;
+
+use super::divided::{by_row, mean_squares};
+use crate::inputs::sum_of_squares;
+use crate::product::{gram, product_of_rows};
+use crate::{Matrix, Real};
+
+/// What is noted of a dense layer's input, H (`batch x fan_in`), for the way back.
+pub(super) struct Incoming<T> {
+    /// Each input's mean square.
+    pub(super) squares: Vec<f64>,
+    /// None where the setup asks for no Grams.
+    batch: Option<Kept<T>>,
+}
+
+/// What the norm of the whole batch's weight gradient, |D'H|, is calculated from.
+enum Kept<T> {
+    /// H H', `batch x batch`, of which the lower triangle is filled: |D'H|^2 = <D D', H H'>.
+    Gram(Vec<T>),
+    /// H itself, where D'H is the cheaper product.
+    Signal(Vec<T>),
+}
+
+impl<T: Real> Incoming<T> {
+    pub(super) fn new(h: &[T], batch: usize, fan_out: usize, grams: bool) -> (Self, Option<f64>) {
+        let squares = mean_squares(h, batch);
+        if !grams {
+            return (Self { squares, batch: None }, None);
+        }
+        let fan_in = h.len() / batch;
+        let rows = Matrix::new(h, batch, fan_in);
+        let mut products = Vec::new();
+        let (kept, rank) = if Self::keeps_gram(batch, fan_in, fan_out) {
+            gram(&mut products, rows);
+            let rank = effective_rank(&products, batch);
+            (Kept::Gram(products), rank)
+        } else {
+            // H'H has the eigenvalues of H H' and zeros.
+            let smaller = if fan_in < batch { rows.transposed() } else { rows };
+            gram(&mut products, smaller);
+            (Kept::Signal(h.to_vec()), effective_rank(&products, batch.min(fan_in)))
+        };
+        (Self { squares, batch: Some(kept) }, rank)
+    }
+
+    /// Whether two Grams, of which half is calculated, are cheaper than D'H and the one Gram that the
+    /// effective rank takes.
+    fn keeps_gram(batch: usize, fan_in: usize, fan_out: usize) -> bool {
+        let (b, n, m) = (batch as f64, fan_in as f64, fan_out as f64);
+        let rank = 0.5 * b * n * b.min(n);
+        0.5 * b * b * (n + m) <= b * n * m + rank
+    }
+
+    /// Bytes that [`Self::new`] keeps with Grams.
+    pub(super) fn bytes(batch: usize, fan_in: usize, fan_out: usize) -> usize {
+        let gram = Self::keeps_gram(batch, fan_in, fan_out);
+        batch * if gram { batch } else { fan_in } * size_of::<T>()
+    }
+
+    /// Squared norm of the whole batch's weight gradient D'H; `scratch` is memory.
+    pub(super) fn weight_gradient(
+        &self,
+        delta: &[T],
+        batch: usize,
+        scratch: &mut Vec<T>,
+    ) -> Option<f64> {
+        let fan_out = delta.len() / batch;
+        let delta = Matrix::new(delta, batch, fan_out);
+        Some(match self.batch.as_ref()? {
+            Kept::Gram(of_input) => {
+                gram(scratch, delta);
+                lower_dot(scratch, of_input, batch, 1.0)
+            }
+            Kept::Signal(h) => {
+                let fan_in = h.len() / batch;
+                scratch.resize(fan_out * fan_in, T::ZERO);
+                product_of_rows(scratch, delta.transposed(), Matrix::new(h, batch, fan_in));
+                by_row(scratch, fan_in, sum_of_squares).iter().sum()
+            }
+        })
+    }
+}
+
+/// The participation ratio of the eigenvalues of a Gram of which the lower triangle is given,
+/// (tr K)^2 / tr K^2.
+fn effective_rank<T: Real>(gram: &[T], size: usize) -> Option<f64> {
+    let trace: f64 = (0..size).map(|j| gram[j * (size + 1)].to_f64()).sum();
+    let squares = lower_dot(gram, gram, size, 1.0 / trace);
+    (trace > 0.0 && squares.is_finite()).then(|| 1.0 / squares)
+}
+
+/// `<scale a, scale b>` of symmetric matrices, from their lower triangles.
+fn lower_dot<T: Real>(a: &[T], b: &[T], size: usize, scale: f64) -> f64 {
+    let of_row = |i: usize| -> f64 {
+        let (below, diagonal) = (i * size..i * size + i, i * size + i);
+        let mut sums = [0.0f64; 8];
+        let ((a8, a1), (b8, b1)) = (a[below.clone()].as_chunks::<8>(), b[below].as_chunks::<8>());
+        let product = |a: T, b: T| (a.to_f64() * scale) * (b.to_f64() * scale);
+        for (a, b) in a8.iter().zip(b8) {
+            for lane in 0..8 {
+                sums[lane] += product(a[lane], b[lane]);
+            }
+        }
+        let rest: f64 = a1.iter().zip(b1).map(|(&a, &b)| product(a, b)).sum();
+        2.0 * (sums.iter().sum::<f64>() + rest) + product(a[diagonal], b[diagonal])
+    };
+    if size < 256 {
+        (0..size).map(of_row).sum()
+    } else {
+        let rows: Vec<f64> = (0..size).into_par_iter().map(of_row).collect();
+        rows.iter().sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_ways_give_the_norm_of_the_product() {
+        // Batches on both sides of the choice, small and divided ones; integers, so that f64 is exact.
+        for (batch, n, m) in [(3, 7, 5), (40, 7, 5), (600, 40, 30), (300, 400, 420)] {
+            let values = |len: usize, step: usize| -> Vec<f64> {
+                (0..len).map(|i| ((i * step + i / 7) % 9) as f64 - 4.0).collect()
+            };
+            let (h, delta) = (values(batch * n, 5), values(batch * m, 7));
+            let mut expected = 0.0;
+            for o in 0..m {
+                for i in 0..n {
+                    let sum: f64 = (0..batch).map(|b| delta[b * m + o] * h[b * n + i]).sum();
+                    expected += sum * sum;
+                }
+            }
+            let (incoming, rank) = Incoming::new(&h, batch, m, true);
+            let gram = matches!(incoming.batch, Some(Kept::Gram(_)));
+            assert_eq!(gram, batch == 3 || batch == 300, "{batch}");
+            let mut scratch = vec![f64::NAN; 2];
+            let found = incoming.weight_gradient(&delta, batch, &mut scratch).expect("asked for");
+            assert_eq!(found, expected, "{batch} {n} {m}");
+            // The trace of K over that of its square, from H H'.
+            let k =
+                |a: usize, b: usize| -> f64 { (0..n).map(|i| h[a * n + i] * h[b * n + i]).sum() };
+            let trace: f64 = (0..batch).map(|a| k(a, a)).sum();
+            let squares: f64 = (0..batch * batch).map(|at| k(at / batch, at % batch).powi(2)).sum();
+            let rank = rank.expect("a signal");
+            assert!((rank / (trace * trace / squares) - 1.0).abs() < 1e-12);
+        }
+    }
+}
