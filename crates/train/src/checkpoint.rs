@@ -142,7 +142,11 @@ impl<'a> Training<'a> {
             }
             values.copy_from_slice(&single(stored));
         }
-        training.learning.iter_mut().zip(&training.model.layers).for_each(|(l, layer)| l.follow(layer));
+        training
+            .learning
+            .iter_mut()
+            .zip(&training.model.layers)
+            .for_each(|(l, layer)| l.follow(layer));
         training.step_losses = single(read("step_losses", Dtype::F32)?.0);
         training.replay(progress.epochs, progress.steps);
         let history = read("history", Dtype::F64)?.0;

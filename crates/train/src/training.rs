@@ -57,7 +57,7 @@ pub struct Training<'a> {
     blocks: Vec<Block>,
     samples_of_block: usize,
     /// Whether a step is long enough to be divided among threads.
-    divides: bool,
+    pub(crate) divides: bool,
     watch: Watch,
 }
 
@@ -114,9 +114,10 @@ impl<'a> Training<'a> {
             all_rows: (0..=u16::MAX).take(images.width()).collect(),
             errors: vec![0.0; if blocks > 1 { batch * model.layers[0].units } else { 0 }],
         });
-        let learning = model.layers.iter().zip(&operations).map(|(layer, index)| {
-            Learning::new(layer, protocol, *index == 0, sparse.is_some())
-        });
+        let learning =
+            model.layers.iter().zip(&operations).map(|(layer, index)| {
+                Learning::new(layer, protocol, *index == 0, sparse.is_some())
+            });
         let dense = &model.layers[usize::from(sparse.is_some())..];
         let products: usize = dense.iter().map(|l| l.weights.len() * batch).sum();
         Ok(Self {
@@ -344,7 +345,9 @@ impl<'a> Training<'a> {
         } else if divided {
             let layers = self.model.layers.par_iter_mut().zip(&mut self.learning);
             let layers = layers.zip(&self.operations).with_max_len(1);
-            layers.map(|((layer, l), &index)| l.learn(layer, seen(index), step)).reduce(|| 0.0, greater)
+            layers
+                .map(|((layer, l), &index)| l.learn(layer, seen(index), step))
+                .reduce(|| 0.0, greater)
         } else {
             let layers = self.model.layers.iter_mut().zip(&mut self.learning).zip(&self.operations);
             layers.map(|((layer, l), &index)| l.learn(layer, seen(index), step)).fold(0.0, greater)

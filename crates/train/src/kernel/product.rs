@@ -78,7 +78,7 @@ pub(crate) fn product(start: Start<'_>, left: Left<'_>, right: &[f32], out: &mut
             // SAFETY: as above.
             return unsafe { tiles::avx2::product(start, left, right, out, columns) };
         }
-        return portable::<false>(start, left, right, out, columns);
+        portable::<false>(start, left, right, out, columns);
     }
     #[cfg(not(target_arch = "x86_64"))]
     portable::<true>(start, left, right, out, columns);

@@ -94,8 +94,7 @@ fn tiles_give_the_bits_of_the_portable_product() {
     {
         let right = values(inner * columns, 1);
         let (straight, turned) = (values(rows * inner, 2), values(inner * (rows + 3), 3));
-        let lefts =
-            [Left::rows(&straight, inner), Left::columns(&turned, rows + 3, 2..rows + 2)];
+        let lefts = [Left::rows(&straight, inner), Left::columns(&turned, rows + 3, 2..rows + 2)];
         let row = values(columns, 4);
         for left in lefts {
             for start in [Start::Zero, Start::Row(&row), Start::Kept] {

@@ -48,7 +48,9 @@ macro_rules! tiles {
                 unsafe {
                     match left.rows - i {
                         rest if rest >= $rows => {
-                            tile::<$rows, VECTORS, PART>(start, left, right, out, columns, first, i);
+                            tile::<$rows, VECTORS, PART>(
+                                start, left, right, out, columns, first, i,
+                            );
                             i += $rows;
                         }
                         rest if rest >= 2 => {

@@ -41,7 +41,11 @@ pub(super) fn transpose_part(
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f")]
 unsafe fn transpose_blocks(a: &[f32], rows: usize, columns: usize, out: &mut [f32]) {
-    use std::arch::x86_64::*;
+    use std::arch::x86_64::{
+        _mm512_castpd_ps, _mm512_castps_pd, _mm512_loadu_ps, _mm512_setzero_ps,
+        _mm512_shuffle_f32x4, _mm512_storeu_ps, _mm512_unpackhi_pd, _mm512_unpackhi_ps,
+        _mm512_unpacklo_pd, _mm512_unpacklo_ps,
+    };
     for row in (0..rows / 16 * 16).step_by(16) {
         for column in (0..columns / 16 * 16).step_by(16) {
             let mut v = [_mm512_setzero_ps(); 16];
@@ -55,8 +59,7 @@ unsafe fn transpose_blocks(a: &[f32], rows: usize, columns: usize, out: &mut [f3
                 t[2 * i + 1] = _mm512_unpackhi_ps(v[2 * i], v[2 * i + 1]);
             }
             for i in 0..4 {
-                let [a, b, c, d] =
-                    [0, 1, 2, 3].map(|k| _mm512_castps_pd(t[4 * i + k]));
+                let [a, b, c, d] = [0, 1, 2, 3].map(|k| _mm512_castps_pd(t[4 * i + k]));
                 v[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
                 v[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
                 v[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
