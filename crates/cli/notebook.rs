@@ -1,3 +1,5 @@
+mod keras;
+
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
@@ -40,10 +42,15 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
     bar.finish_and_clear();
     store.finish()?;
 
-    let answer = Answer { comparisons: comparisons(&runs)?, runs };
+    let is_notebook = data.name == "MNIST" && epochs == 10;
+    let beside_keras = if is_notebook { keras::compare(&runs)? } else { Vec::new() };
+    let answer = Answer { comparisons: comparisons(&runs)?, beside_keras, runs };
     let mut tables = vec![means(&answer.runs)];
     if !answer.comparisons.is_empty() {
         tables.push(differences(&answer.comparisons));
+    }
+    if !answer.beside_keras.is_empty() {
+        tables.push(keras::table(&answer.beside_keras));
     }
     let mut document = Document::new(
         "The seed notebook",
@@ -53,9 +60,7 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
         ),
     );
     let mut section = Section::new("notebook", "Four models");
-    notebook_figures(&answer.runs, data.name == "MNIST" && epochs == 10)
-        .into_iter()
-        .for_each(|f| section.figure(f));
+    notebook_figures(&answer.runs, is_notebook).into_iter().for_each(|f| section.figure(f));
     tables.iter().for_each(|table| section.table(table.clone()));
     document.sections.push(section);
     document.reproducibility.push((
@@ -82,6 +87,8 @@ struct Answer {
     #[serde(flatten)]
     runs: Runs,
     comparisons: Vec<Comparison>,
+    /// Where this is the notebook: ten epochs on MNIST.
+    beside_keras: Vec<keras::BesideKeras>,
 }
 
 /// Two initializations, seed by seed: both trained on the same order of the data.
@@ -127,11 +134,6 @@ fn differences(comparisons: &[Comparison]) -> Table {
     let columns = ["pair", "difference", "low", "high", "p (equal)", "p (apart)", "conclusion"];
     let mut table = Table::new("differences", caption, &columns);
     for Comparison { first, second, equivalence, p_value_equal } in comparisons {
-        let (label, tone) = match equivalence.conclusion {
-            Conclusion::Equivalent => ("equivalent", Tone::Good),
-            Conclusion::Different => ("different", Tone::Bad),
-            Conclusion::Undecided => ("undecided", Tone::Mixed),
-        };
         table.push(vec![
             Cell::text(format!("{first} - {second}")),
             Cell::number(equivalence.difference.estimate),
@@ -139,10 +141,18 @@ fn differences(comparisons: &[Comparison]) -> Table {
             Cell::number(equivalence.difference.high),
             Cell::number(*p_value_equal),
             Cell::number(equivalence.p_value),
-            Cell::badge(label, tone),
+            badge(equivalence.conclusion),
         ]);
     }
     table
+}
+
+fn badge(conclusion: Conclusion) -> Cell {
+    match conclusion {
+        Conclusion::Equivalent => Cell::badge("equivalent", Tone::Good),
+        Conclusion::Different => Cell::badge("different", Tone::Bad),
+        Conclusion::Undecided => Cell::badge("undecided", Tone::Mixed),
+    }
 }
 
 fn means(runs: &Runs) -> Table {

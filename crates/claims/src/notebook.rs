@@ -1,7 +1,7 @@
 //! The seed notebook: four models that differ in their initialization alone.
 
 use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
-use gainstage_spec::{Activation, Initializer};
+use gainstage_spec::{Activation, Initializer, Layer};
 use gainstage_stats::{Moments, Probability, mean_interval};
 use gainstage_train::{Epoch, Fit, Job, Protocol, fit_many_then};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,12 @@ pub fn resume_notebook(
     let mut runs: Vec<Option<SeedRun>> = Vec::new();
     let (mut jobs, mut names) = (Vec::new(), Vec::new());
     for (name, text, _) in INITS {
-        let network = lab.classifier(&[128], &text.parse::<Initializer>()?, &Activation::Relu)?;
+        let mut network =
+            lab.classifier(&[128], &text.parse::<Initializer>()?, &Activation::Relu)?;
+        // As the notebook leaves its output layer: Keras's default.
+        if let Some(Layer::Dense(output)) = network.layers.last_mut() {
+            output.weights = Initializer::glorot_uniform();
+        }
         for seed in (0..seeds as u64).map(|i| lab.seed + i) {
             let run = stored(name, seed);
             if run.is_some() {
@@ -410,7 +415,7 @@ fn order(lab: &Lab) -> Result<Outcome, ClaimError> {
 fn experiment(lab: &Lab, seeds: usize) -> String {
     format!(
         "784-128-10 on {}, ReLU, softmax cross-entropy, Adam (0.001, 0.9, 0.999, 1e-7), batches of 32, 10 epochs, first 5,000 images held \
-         out, zero biases, {seeds} seeds",
+         out, zero biases, Xavier uniform weights in the output layer, {seeds} seeds",
         lab.data.name
     )
 }

@@ -1,6 +1,5 @@
 //! What the training claims share: images, networks, shuffled labels for negative controls.
 
-use gainstage_data::Split;
 use gainstage_spec::{Activation, Initializer, Network};
 use gainstage_train::Images;
 
@@ -25,23 +24,23 @@ impl Prepared {
         if held_out == 0 {
             return Err(ClaimError::Data { found, needed: 12 });
         }
-        let mut train = data.train.slice(held_out..found);
+        let width = data.train.pixels_per_image();
+        let (validation, train) = data.train.pixels.split_at(held_out * width);
+        let (validation_labels, labels) = data.train.labels.split_at(held_out);
+        let mut labels = labels.to_vec();
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
-            let labels = train.labels.clone();
-            let n = labels.len();
-            train.labels = (0..n).map(|i| labels[(i * 7919 + 13) % n]).collect();
+            let (before, n) = (labels.clone(), labels.len());
+            labels = (0..n).map(|i| before[(i * 7919 + 13) % n]).collect();
         }
+        let images =
+            |pixels: &[u8], labels: &[u8]| Images::new(pixels, width, labels, data.classes);
         Ok(Self {
-            train: images(&train, data.classes)?,
-            validation: images(&data.train.slice(0..held_out), data.classes)?,
-            test: images(&data.test, data.classes)?,
+            train: images(train, &labels)?,
+            validation: images(validation, validation_labels)?,
+            test: images(&data.test.pixels, &data.test.labels)?,
         })
     }
-}
-
-fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
-    Ok(Images::new(&split.pixels, split.pixels_per_image(), &split.labels, classes)?)
 }
 
 impl Lab {

@@ -3,7 +3,7 @@
 #![allow(clippy::print_stdout)]
 
 use gainstage_data::{Source, load};
-use gainstage_spec::{Activation, Initializer, Network};
+use gainstage_spec::{Activation, Initializer, Layer, Network};
 use gainstage_train::{Images, Protocol, fit};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -17,11 +17,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{} ({})", data.name, data.source);
     for init in ["zeros", "normal(std = 0.1)", "glorot_uniform", "keras_he_normal"] {
         let initializer: Initializer = init.parse()?;
-        let network = Network::perceptron(
+        let mut network = Network::perceptron(
             &[train.width(), 128, data.classes],
             &initializer,
             &Activation::Relu,
         )?;
+        // As the notebook leaves its output layer: Keras's default.
+        if let Some(Layer::Dense(output)) = network.layers.last_mut() {
+            output.weights = Initializer::glorot_uniform();
+        }
         let fit = fit(&network, &train, Some(&validation), &Protocol::notebook(), 1, &|_| ())?;
         let (scaled, raw) =
             (fit.model.evaluate(&test, 1.0 / 255.0), fit.model.evaluate(&test, 1.0));

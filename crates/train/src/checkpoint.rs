@@ -142,6 +142,11 @@ impl<'a> Training<'a> {
             }
             values.copy_from_slice(&single(stored));
         }
+        training
+            .learning
+            .iter_mut()
+            .zip(&training.model.layers)
+            .for_each(|(l, layer)| l.follow(layer));
         training.step_losses = single(read("step_losses", Dtype::F32)?.0);
         training.replay(progress.epochs, progress.steps);
         let history = read("history", Dtype::F64)?.0;
@@ -153,7 +158,8 @@ impl<'a> Training<'a> {
     /// Everything that learning changes, with names and shapes.
     fn state(&self) -> Vec<(String, (&[f32], Vec<usize>))> {
         let mut all: Vec<(String, (&[f32], Vec<usize>))> = Vec::new();
-        for (i, (layer, slots)) in self.model.layers.iter().zip(&self.slots).enumerate() {
+        for (i, (layer, learning)) in self.model.layers.iter().zip(&self.learning).enumerate() {
+            let slots = &learning.slots;
             let (matrix, row) = (vec![layer.inputs, layer.units], vec![layer.units]);
             let mut add = |name: &str, values, shape: &Vec<usize>| {
                 all.push((format!("layers.{i}.{name}"), (values, shape.clone())));
@@ -177,7 +183,8 @@ impl<'a> Training<'a> {
     fn state_mut(&mut self) -> Vec<(String, (&mut [f32], Vec<usize>))> {
         let names: Vec<_> = self.state().into_iter().map(|(n, (_, s))| (n, s)).collect();
         let mut values: Vec<&mut [f32]> = Vec::new();
-        for (layer, slots) in self.model.layers.iter_mut().zip(&mut self.slots) {
+        for (layer, learning) in self.model.layers.iter_mut().zip(&mut self.learning) {
+            let slots = &mut learning.slots;
             let ([w1, w2], [b1, b2]) = (&mut slots.weights, &mut slots.bias);
             values.extend([&mut layer.weights[..], w1, w2, &mut layer.bias, b1, b2]);
         }

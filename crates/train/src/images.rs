@@ -1,3 +1,5 @@
+use rayon::prelude::*;
+
 use crate::TrainError;
 
 /// Images with labels, kept as lists of their non-zero pixels.
@@ -42,15 +44,28 @@ impl Images {
         {
             return Err(TrainError::Label { image, label, classes });
         }
-        let (mut starts, mut lit) = (vec![0], Vec::new());
-        let mut lit_counts = vec![0; width];
-        for image in pixels.chunks_exact(width) {
-            for (place, &value) in image.iter().enumerate().filter(|(_, v)| **v > 0) {
-                lit.push(Lit { index: place as u16, value });
-                lit_counts[place] += 1;
-            }
-            starts.push(lit.len());
+        let mut starts = vec![0; labels.len() + 1];
+        starts[1..]
+            .par_iter_mut()
+            .zip(pixels.par_chunks_exact(width))
+            .for_each(|(count, image)| *count = image.iter().filter(|v| **v > 0).count());
+        for image in 0..labels.len() {
+            starts[image + 1] += starts[image];
         }
+        let mut lit = vec![Lit::default(); starts[labels.len()]];
+        let mut parts = Vec::new();
+        let mut rest = &mut lit[..];
+        for (first, images) in pixels.chunks(PART * width).enumerate() {
+            let end = (first + 1) * PART;
+            let length = starts[end.min(labels.len())] - starts[first * PART];
+            let (part, after) = std::mem::take(&mut rest).split_at_mut(length);
+            parts.push((images, part));
+            rest = after;
+        }
+        let lit_counts = parts
+            .into_par_iter()
+            .map(|(images, part)| list(images, width, part))
+            .reduce(|| vec![0; width], |a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect());
         Ok(Self { width, classes, starts, lit, labels: labels.to_vec(), lit_counts })
     }
 
@@ -83,10 +98,31 @@ impl Images {
     pub(crate) fn image(&self, index: usize) -> &[Lit] {
         &self.lit[self.starts[index]..self.starts[index + 1]]
     }
+
     /// Per pixel, the number of images in which it is not zero.
     pub(crate) fn lit_counts(&self) -> &[u32] {
         &self.lit_counts
     }
+}
+
+/// Images that one task lists.
+const PART: usize = 1024;
+
+/// Lists the non-zero pixels of images; returns how often each pixel is not zero.
+fn list(images: &[u8], width: usize, lit: &mut [Lit]) -> Vec<u32> {
+    let (mut counts, mut lit) = (vec![0; width], lit.iter_mut());
+    for image in images.chunks_exact(width) {
+        counts.iter_mut().zip(image).for_each(|(count, v)| *count += u32::from(*v > 0));
+        // Most pixels are dark, and most of them beside others.
+        for (word, values) in image.chunks(8).enumerate().filter(|(_, values)| **values != [0; 8]) {
+            for (place, &value) in values.iter().enumerate().filter(|(_, v)| **v > 0) {
+                if let Some(lit) = lit.next() {
+                    *lit = Lit { index: (8 * word + place) as u16, value };
+                }
+            }
+        }
+    }
+    counts
 }
 
 /// An entry of a sparse row: a pixel of an image, or a sample in which a pixel is lit.
@@ -99,4 +135,29 @@ pub(crate) struct Lit {
 /// What a grey value becomes: `value * scale` computed in f64, rounded once.
 pub(crate) fn grey_table(scale: f64) -> [f32; 256] {
     std::array::from_fn(|value| (value as f64 * scale) as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_hold_every_pixel_that_is_not_zero_and_no_other() {
+        // More than two parts, and a width that is no multiple of eight.
+        let (width, count) = (13, 2 * PART + 5);
+        let pixel = |i: usize| if i * i % 7 < 4 { 0 } else { (i % 255 + 1) as u8 };
+        let pixels: Vec<u8> = (0..width * count).map(pixel).collect();
+        let images = Images::new(&pixels, width, &vec![0; count], 1).expect("valid");
+        let mut counts = vec![0; width];
+        for (index, expected) in pixels.chunks_exact(width).enumerate() {
+            let mut found = vec![0; width];
+            for lit in images.image(index) {
+                found[usize::from(lit.index)] = lit.value;
+                counts[usize::from(lit.index)] += 1;
+            }
+            assert_eq!(found, expected);
+        }
+        assert_eq!(images.lit_counts(), counts);
+        assert_eq!(images.lit.len(), pixels.iter().filter(|v| **v > 0).count());
+    }
 }

@@ -41,14 +41,15 @@ pub fn fit_many_then<T: Send>(
     progress: &(dyn Fn(usize, usize) + Sync),
     finish: impl Fn(usize, Fit) -> T + Sync,
 ) -> Result<Vec<T>, TrainError> {
-    jobs.par_iter()
-        .enumerate()
-        .with_max_len(1)
-        .map(|(index, job)| {
-            fit(&job.network, train, validation, &job.protocol, job.seed, &|epoch| {
-                progress(index, epoch);
-            })
-            .map(|fit| finish(index, fit))
+    let train_one = |(index, job): (usize, &Job)| {
+        fit(&job.network, train, validation, &job.protocol, job.seed, &|epoch| {
+            progress(index, epoch);
         })
-        .collect()
+        .map(|fit| finish(index, fit))
+    };
+    if let [only] = jobs {
+        // Outside the pool its batches may be divided among all threads.
+        return train_one((0, only)).map(|done| vec![done]);
+    }
+    jobs.par_iter().enumerate().with_max_len(1).map(train_one).collect()
 }

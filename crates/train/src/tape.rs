@@ -1,11 +1,10 @@
 //! The forward pass, with everything kept that the backward pass needs.
 
 use gainstage_init::{Key, Purpose};
-use gainstage_simulate::{Matrix, product};
 use gainstage_spec::Activation;
 use rand::RngExt;
 
-use crate::kernel::{self, Curve};
+use crate::kernel::{self, Curve, Left, Start};
 use crate::norm::{BatchStatistics, normalize_batch, normalize_units};
 use crate::program::Op;
 use crate::{Images, Model};
@@ -19,7 +18,7 @@ pub(crate) struct Tape {
 /// What an operation leaves.
 #[derive(Default)]
 pub(crate) struct Slot {
-    /// Pre-activations of a dense layer.
+    /// Pre-activations of a dense layer; its error signals dL/dz after the way back.
     pub(crate) z: Vec<f32>,
     /// The output.
     pub(crate) h: Vec<f32>,
@@ -100,11 +99,8 @@ impl Model {
                     if let Some(Lists { images, batch, grey }) = lists.filter(|_| index == 0) {
                         kernel::forward(images, batch, grey, &layer.weights, &layer.bias, z);
                     } else {
-                        let below = Matrix::new(&below[..n * layer.inputs], n, layer.inputs);
-                        product(z, below, Matrix::new(&layer.weights, layer.inputs, width));
-                        for row in z.chunks_exact_mut(width) {
-                            row.iter_mut().zip(&layer.bias).for_each(|(z, b)| *z += b);
-                        }
+                        let left = Left::rows(&below[..n * layer.inputs], layer.inputs);
+                        kernel::product(Start::Row(&layer.bias), left, &layer.weights, z);
                     }
                     activate(&layer.activation, z, h);
                 }
@@ -155,22 +151,32 @@ fn draw_mask(key: Key, keep: f64, mask: &mut [f32]) {
     mask.iter_mut().for_each(|m| *m = if stream.random_bool(keep) { factor } else { 0.0 });
 }
 
-/// As [`gainstage_simulate::activate`], with vectorised curves where training needs them.
-fn activate(phi: &Activation, z: &[f32], h: &mut [f32]) {
+/// The activations that are vectorised; the others are computed in f64.
+fn curve(phi: &Activation) -> Option<Curve> {
+    if let Some((negative, positive)) = phi.slopes() {
+        return Some(Curve::Slopes { negative: negative as f32, positive: positive as f32 });
+    }
     match phi {
-        Activation::Tanh => kernel::squash(Curve::Tanh, z, h),
-        Activation::Sigmoid => kernel::squash(Curve::Sigmoid, z, h),
-        Activation::Gelu => kernel::squash(Curve::Gelu, z, h),
-        _ => gainstage_simulate::activate(phi, z, h),
+        Activation::Tanh => Some(Curve::Tanh),
+        Activation::Sigmoid => Some(Curve::Sigmoid),
+        Activation::Gelu => Some(Curve::Gelu),
+        _ => None,
     }
 }
 
-/// As [`gainstage_simulate::pull_back`], likewise.
+/// `h = phi(z)`
+fn activate(phi: &Activation, z: &[f32], h: &mut [f32]) {
+    match curve(phi) {
+        Some(curve) => kernel::squash(curve, z, h),
+        None => gainstage_simulate::activate(phi, z, h),
+    }
+}
+
+/// `delta *= phi'(z)`
 pub(crate) fn pull_back(phi: &Activation, z: &[f32], delta: &mut [f32]) {
-    match phi {
-        Activation::Tanh => kernel::squash_back(Curve::Tanh, z, delta),
-        Activation::Sigmoid => kernel::squash_back(Curve::Sigmoid, z, delta),
-        Activation::Gelu => kernel::squash_back(Curve::Gelu, z, delta),
-        _ => gainstage_simulate::pull_back(phi, z, delta),
+    match curve(phi) {
+        _ if *phi == Activation::Linear => {}
+        Some(curve) => kernel::squash_back(curve, z, delta),
+        None => gainstage_simulate::pull_back(phi, z, delta),
     }
 }

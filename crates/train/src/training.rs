@@ -1,23 +1,24 @@
 use gainstage_init::{Key, Purpose};
-use gainstage_simulate::{Matrix, product};
+use rayon::prelude::*;
 
+use crate::block::{Block, Pass, samples_of_block};
 use crate::fit::{check_fit, shuffle};
 use crate::images::Images;
 use crate::kernel;
 use crate::lists::Lists;
-use crate::norm::{normalize_batch_back, normalize_units_back};
 use crate::program::Op;
 use crate::schedule::Schedule;
 use crate::step::Step;
-use crate::tape::{self, Mode, Tape, pull_back};
-use crate::update::{Gradients, Slots};
+use crate::tape::Mode;
+use crate::update::{Learning, Seen, SeenLit, clip, waits};
 use crate::watch::{LayerTrace, Watch};
 use crate::{Data, Diverged, Model, Protocol, TrainError};
 
 /// A training under way, step by step or epoch by epoch.
 ///
-/// Between the first step of an epoch and its last, only the matrix products allocate: two packing
-/// buffers each.
+/// Nothing is allocated between the first step of an epoch and its last. A deep network's batch is
+/// divided among the threads of rayon's pool, unless the training itself runs on one of them, beside
+/// others; the results are the same bits either way.
 ///
 /// A row of the first layer's weights whose pixel is dark in the whole batch has a gradient of exactly
 /// zero. It takes those steps later, all at once, when its pixel is next lit or the epoch ends.
@@ -45,21 +46,24 @@ pub struct Training<'a> {
     pub(crate) diverged: Option<Diverged>,
     pub(crate) largest_hidden_gradient: f32,
     pub(crate) schedule: Schedule,
-    /// The optimiser's, per dense layer.
-    pub(crate) slots: Vec<Slots>,
+    /// Per dense layer.
+    pub(crate) learning: Vec<Learning>,
+    /// The operation of each dense layer.
+    operations: Vec<usize>,
     data: Data<'a>,
     order: Vec<u32>,
     sparse: Option<Sparse<'a>>,
     grey: [f32; 256],
-    tape: Tape,
-    /// Gradient by the value at hand, and room for the one below.
-    delta: Vec<f32>,
-    below: Vec<f32>,
-    /// Per operation, the gradient that a join sends around its branch.
-    around: Vec<Vec<f32>>,
-    gradients: Gradients,
+    blocks: Vec<Block>,
+    samples_of_block: usize,
+    /// Whether a step is long enough to be divided among threads.
+    pub(crate) divides: bool,
     watch: Watch,
 }
+
+/// Multiplications of one product over all layers from which on a step takes much longer than waking a
+/// thread: a tenth of a millisecond on one core.
+const WORTH_DIVIDING: usize = 1 << 21;
 
 /// A first layer that reads lit pixels.
 struct Sparse<'a> {
@@ -68,6 +72,8 @@ struct Sparse<'a> {
     /// Steps that each row of the weights has taken.
     taken: Vec<u32>,
     all_rows: Vec<u16>,
+    /// The error signals of all blocks, if there are several.
+    errors: Vec<f32>,
 }
 
 impl std::fmt::Debug for Training<'_> {
@@ -96,33 +102,37 @@ impl<'a> Training<'a> {
         check_fit(&model, data, protocol)?;
         model.loss = protocol.loss;
         let batch = protocol.batch.min(data.len());
-        let widest = model.program.widths[1..].iter().copied().max().unwrap_or(0);
+        let samples = samples_of_block(&model.program, protocol, batch);
+        let blocks = batch.div_ceil(samples);
+        let ops = model.program.ops.iter().enumerate();
+        let operations: Vec<usize> =
+            ops.filter(|(_, op)| matches!(op, Op::Dense { .. })).map(|(index, _)| index).collect();
         let sparse = model.sparse(data).map(|images| Sparse {
             images,
             lists: Lists::new(images, batch),
             taken: vec![0; images.width()],
             all_rows: (0..=u16::MAX).take(images.width()).collect(),
+            errors: vec![0.0; if blocks > 1 { batch * model.layers[0].units } else { 0 }],
         });
-        let ops = model.program.ops.iter().zip(&model.program.widths[1..]);
-        let around = ops.map(|(op, width)| match op {
-            Op::Join { .. } => vec![0.0; batch * width],
-            _ => Vec::new(),
-        });
-        let widest_input = widest.max(model.program.widths[0]);
+        let learning =
+            model.layers.iter().zip(&operations).map(|(layer, index)| {
+                Learning::new(layer, protocol, *index == 0, sparse.is_some())
+            });
+        let dense = &model.layers[usize::from(sparse.is_some())..];
+        let products: usize = dense.iter().map(|l| l.weights.len() * batch).sum();
         Ok(Self {
             step_losses: Vec::new(),
             epochs: 0,
             diverged: None,
             largest_hidden_gradient: 0.0,
             schedule: Schedule::new(protocol.optimizer, protocol.schedule),
-            slots: model.layers.iter().map(Slots::new).collect(),
+            learning: learning.collect(),
+            operations,
             order: (0..data.len() as u32).collect(),
-            tape: Tape::new(&model, batch, sparse.is_some()),
+            blocks: (0..blocks).map(|_| Block::new(&model, samples, sparse.is_some())).collect(),
+            samples_of_block: samples,
+            divides: blocks > 1 && products >= WORTH_DIVIDING,
             grey: Data::grey(protocol.scale),
-            delta: vec![0.0; batch * widest_input],
-            below: vec![0.0; batch * widest_input],
-            around: around.collect(),
-            gradients: Gradients::new(&model, protocol, sparse.is_some()),
             watch: Watch::default(),
             protocol: protocol.clone(),
             seed,
@@ -172,6 +182,15 @@ impl<'a> Training<'a> {
     /// Shuffles the samples and takes an epoch's steps, unless training ends within it; mean loss and
     /// accuracy over them.
     pub fn epoch(&mut self) -> (f64, f64) {
+        let outside = rayon::current_thread_index().is_none();
+        if self.divides && outside && rayon::current_num_threads() > 1 {
+            rayon::scope(|_| self.epoch_here(true))
+        } else {
+            self.epoch_here(false)
+        }
+    }
+
+    fn epoch_here(&mut self, divided: bool) -> (f64, f64) {
         let mut order = std::mem::take(&mut self.order);
         shuffle(&mut order, Key::new(self.seed, Purpose::DataOrder, 0, self.epochs as u32));
         self.epochs += 1;
@@ -183,7 +202,7 @@ impl<'a> Training<'a> {
         let following = batches.clone().skip(1).chain(std::iter::once(&[][..]));
         for (index, (batch, next)) in batches.zip(following).enumerate() {
             self.watch.looks = self.protocol.watch_layers && index + 1 == steps;
-            let (batch_loss, batch_right) = self.prefetched_step(batch, next);
+            let (batch_loss, batch_right) = self.prefetched_step(batch, next, divided);
             loss += batch_loss;
             right += batch_right;
             seen += batch.len();
@@ -204,7 +223,7 @@ impl<'a> Training<'a> {
     /// If there are more samples than a batch has, or none, or one that the data do not have.
     pub fn step(&mut self, batch: &[u32]) -> (f64, usize) {
         assert!(!batch.is_empty(), "a step without samples");
-        let (loss, right) = self.prefetched_step(batch, &[]);
+        let (loss, right) = self.prefetched_step(batch, &[], false);
         (loss / batch.len() as f64, right)
     }
 
@@ -221,167 +240,133 @@ impl<'a> Training<'a> {
     }
 
     /// Forward, loss, backward, update. Returns the batch's summed loss and hits.
-    fn prefetched_step(&mut self, batch: &[u32], next: &[u32]) -> (f64, usize) {
-        let (n, outputs) = (batch.len(), self.model.outputs());
-        let lists = if let Some(sparse) = &mut self.sparse {
+    fn prefetched_step(&mut self, batch: &[u32], next: &[u32], divided: bool) -> (f64, usize) {
+        if let Some(sparse) = &mut self.sparse {
             kernel::prefetch(sparse.images, next);
             sparse.lists.fill(sparse.images, batch);
-            let (layer, slots) = (&mut self.model.layers[0], &mut self.slots[0]);
-            slots.catch_up(sparse.lists.lit(), &mut sparse.taken, &self.schedule, layer);
-            Some(tape::Lists { images: sparse.images, batch, grey: &self.grey })
-        } else {
-            self.data.copy(batch, &self.grey, &mut self.tape.input);
-            None
-        };
-        let mode = Mode::Train { seed: self.seed, step: self.steps() };
-        self.model.forward(lists, n, &mut self.tape, mode);
-
-        let (mut loss, mut right) = (0.0, 0);
-        self.delta[..n * outputs].copy_from_slice(self.tape.output(n * outputs));
-        for (row, &sample) in self.delta.chunks_exact_mut(outputs).zip(batch) {
-            let target = self.data.target(sample);
-            let (one, hit) = self.protocol.loss.derive(row, target, 1.0 / n as f32);
-            loss += one;
-            right += usize::from(hit);
+            let (lit, layer) = (sparse.lists.lit(), &mut self.model.layers[0]);
+            self.learning[0].catch_up(lit, &mut sparse.taken, &self.schedule, layer);
         }
+        self.pass(batch, divided);
+        let loss: f64 = self.blocks.iter().map(|b| b.loss).sum();
+        let right = self.blocks.iter().map(|b| b.right).sum();
 
         let step = self.schedule.advance();
-        self.step_losses.push((loss / n as f64) as f32);
+        self.step_losses.push((loss / batch.len() as f64) as f32);
         if !loss.is_finite() {
             self.diverged = Some(Diverged { epoch: self.epochs.max(1), step: self.steps() });
         }
-        if self.watch.looks {
-            self.watch.forward(&self.model, &self.tape, n);
-        }
-        for index in (0..self.model.program.ops.len()).rev() {
-            self.backward(index, n, step);
-        }
-        if self.gradients.wait(self.watch.looks) {
-            self.gradients.clip(self.protocol.clip);
-            self.update_all(step);
-        }
+        self.learn(step, divided);
         if let Some(sparse) = &mut self.sparse {
             for &pixel in sparse.lists.lit() {
                 sparse.taken[usize::from(pixel)] = self.schedule.steps();
             }
         }
-        self.model.follow(&self.tape);
+        self.model.follow(&self.blocks[0].tape);
         (loss, right)
     }
 
-    /// One operation: turns the gradient by its output, in `delta`, into that by its input; a dense
-    /// layer's parameters are updated on the way, unless they wait for the other gradients.
-    fn backward(&mut self, index: usize, n: usize, step: Step) {
-        let program = &self.model.program;
-        let (width, slot) = (program.widths[index + 1], &self.tape.slots[index]);
-        let delta = &mut self.delta[..n * width];
-        match &program.ops[index] {
-            Op::Dense { layer } => {
-                let layer = *layer;
-                self.backward_dense(index, layer, n, step);
-            }
-            Op::Activation { phi } => {
-                pull_back(phi, self.tape.value(index, n, &program.widths), delta);
-            }
-            Op::Dropout { .. } => delta.iter_mut().zip(&slot.mask).for_each(|(d, m)| *d *= m),
-            Op::Norm { centre, .. } => {
-                normalize_units_back(delta, &slot.h, &slot.factors, width, *centre);
-            }
-            Op::BatchNorm { epsilon, .. } => {
-                normalize_batch_back(delta, &slot.h[..n * width], &slot.statistics, *epsilon);
-            }
-            Op::Join { scale, .. } => {
-                self.around[index][..delta.len()].copy_from_slice(delta);
-                delta.iter_mut().for_each(|d| *d *= *scale as f32);
-            }
-        }
-        for &join in &self.model.program.joins[index] {
-            let around = &self.around[join];
-            self.delta.iter_mut().zip(around).for_each(|(d, a)| *d += a);
-        }
-    }
-
-    fn backward_dense(&mut self, index: usize, number: usize, n: usize, step: Step) {
-        let last = number + 1 == self.model.layers.len();
-        let layer = &mut self.model.layers[number];
-        let slots = &mut self.slots[number];
-        let delta = &mut self.delta[..n * layer.units];
-        pull_back(&layer.activation, &self.tape.slots[index].z[..delta.len()], delta);
-        if self.protocol.watch_gradients && !last {
-            self.largest_hidden_gradient = largest(self.largest_hidden_gradient, delta);
-        }
+    /// The signals, forward and back.
+    fn pass(&mut self, batch: &[u32], divided: bool) {
+        let pass = Pass {
+            model: &self.model,
+            learning: &self.learning,
+            protocol: &self.protocol,
+            data: self.data,
+            sparse: self.sparse.as_ref().map(|s| s.images),
+            grey: &self.grey,
+            mode: Mode::Train { seed: self.seed, step: u64::from(self.schedule.steps()) },
+            batch: batch.len(),
+        };
+        let used = batch.len().div_ceil(self.samples_of_block);
+        let (blocks, unused) = self.blocks.split_at_mut(used);
+        unused.iter_mut().for_each(Block::clear);
         if self.watch.looks {
-            self.watch.backward(number, delta, n);
-        }
-        let waits = self.gradients.wait(self.watch.looks);
-        let lit = if index == 0 { self.sparse.as_ref() } else { None };
-        let gradient = self.gradients.of(number, layer, lit.map(|s| s.lists.lit().len()));
-        match lit {
-            Some(sparse) if waits => {
-                kernel::gradient_lit(
-                    &sparse.lists,
-                    &self.grey,
-                    delta,
-                    gradient.zeros,
-                    gradient.weights,
-                );
-            }
-            Some(sparse) => {
-                let ([m, v], w) = (&mut slots.weights, &mut layer.weights);
-                let (lists, row) = (&sparse.lists, &mut *gradient.bias);
-                kernel::update_lit(lists, &self.grey, delta, step, gradient.zeros, row, w, m, v);
-            }
-            None => {
-                let delta = Matrix::new(delta, n, layer.units);
-                let h = self.tape.value(index, n, &self.model.program.widths);
-                product(gradient.weights, Matrix::new(h, n, layer.inputs).transposed(), delta);
-                if self.protocol.watch_gradients && index > 0 {
-                    self.largest_hidden_gradient =
-                        largest(self.largest_hidden_gradient, gradient.weights);
-                }
-                if index > 0 {
-                    let weights = Matrix::new(&layer.weights, layer.inputs, layer.units);
-                    product(&mut self.below[..n * layer.inputs], delta, weights.transposed());
-                }
-                if !waits {
-                    let [m, v] = &mut slots.weights;
-                    kernel::update(step, &mut layer.weights, m, v, gradient.weights);
-                }
+            blocks[0].forward(pass, batch);
+            self.watch.forward(pass.model, &blocks[0].tape, batch.len());
+            blocks[0].backward(pass);
+            self.watch.backward(pass.model, &blocks[0], &self.operations);
+        } else {
+            let both = |(block, samples): (&mut Block, &[u32])| {
+                block.forward(pass, samples);
+                block.backward(pass);
+            };
+            if divided {
+                let samples = batch.par_chunks(self.samples_of_block);
+                blocks.par_iter_mut().zip(samples).with_max_len(1).for_each(both);
+            } else {
+                blocks.iter_mut().zip(batch.chunks(self.samples_of_block)).for_each(both);
             }
         }
-        gradient.bias.fill(0.0);
-        for row in delta.chunks_exact(layer.units) {
-            gradient.bias.iter_mut().zip(row).for_each(|(g, d)| *g += d);
+        if self.protocol.watch_gradients {
+            let all = blocks.iter().map(|b| b.largest);
+            self.largest_hidden_gradient = all.fold(self.largest_hidden_gradient, greater);
         }
-        if !waits {
-            let [m, v] = &mut slots.bias;
-            kernel::update(step, &mut layer.bias, m, v, gradient.bias);
-        }
-        std::mem::swap(&mut self.delta, &mut self.below);
     }
 
-    /// Updates that waited until all gradients were known.
-    fn update_all(&mut self, step: Step) {
-        for (number, layer) in self.model.layers.iter_mut().enumerate() {
-            let lit = match &self.sparse {
-                Some(sparse) if number == 0 => Some(sparse.lists.lit()),
-                _ => None,
+    /// The parameters, by the error signals that the blocks hold.
+    fn learn(&mut self, step: Step, divided: bool) {
+        let lit = self.sparse.as_mut().map(|Sparse { lists, errors, .. }| {
+            let units = self.model.layers[0].units;
+            let errors = if let [only] = &self.blocks[..] {
+                only.errors(0, units)
+            } else {
+                let mut place = 0;
+                for block in &self.blocks {
+                    let from = block.errors(0, units);
+                    errors[place..place + from.len()].copy_from_slice(from);
+                    place += from.len();
+                }
+                &errors[..place]
             };
-            self.watch.before(layer);
-            self.gradients.update(number, step, layer, &mut self.slots[number], lit);
-            self.watch.after(number, layer, self.gradients.norm(number));
+            SeenLit { lists, grey: &self.grey, errors }
+        });
+        let (blocks, widths) = (&self.blocks, &self.model.program.widths);
+        let seen = |index: usize| Seen {
+            blocks,
+            index,
+            widths,
+            lit: lit.filter(|_| index == 0),
+            watched: self.protocol.watch_gradients && index > 0,
+        };
+        let greatest = if waits(&self.protocol, self.watch.looks) {
+            let layers = self.model.layers.iter().zip(&mut self.learning).zip(&self.operations);
+            let gradients = layers.map(|((layer, l), index)| l.find_gradient(layer, seen(*index)));
+            let greatest = gradients.fold(0.0, greater);
+            clip(&mut self.learning, self.protocol.clip);
+            for (number, layer) in self.model.layers.iter_mut().enumerate() {
+                let learning = &mut self.learning[number];
+                let lit = lit.filter(|_| self.operations[number] == 0).map(|l| l.lists.lit());
+                self.watch.before(layer);
+                learning.update(layer, lit, step);
+                self.watch.after(number, layer, learning.norm());
+            }
+            greatest
+        } else if divided {
+            let layers = self.model.layers.par_iter_mut().zip(&mut self.learning);
+            let layers = layers.zip(&self.operations).with_max_len(1);
+            layers
+                .map(|((layer, l), &index)| l.learn(layer, seen(index), step))
+                .reduce(|| 0.0, greater)
+        } else {
+            let layers = self.model.layers.iter_mut().zip(&mut self.learning).zip(&self.operations);
+            layers.map(|((layer, l), &index)| l.learn(layer, seen(index), step)).fold(0.0, greater)
+        };
+        if self.protocol.watch_gradients {
+            self.largest_hidden_gradient = greater(self.largest_hidden_gradient, greatest);
         }
     }
 
     /// Lets all rows of the first layer's weights take the steps in which their gradients were zero.
     fn catch_up_all(&mut self) {
         if let Some(sparse) = &mut self.sparse {
-            let (layer, slots) = (&mut self.model.layers[0], &mut self.slots[0]);
-            slots.catch_up(&sparse.all_rows, &mut sparse.taken, &self.schedule, layer);
+            let (rows, layer) = (&sparse.all_rows, &mut self.model.layers[0]);
+            self.learning[0].catch_up(rows, &mut sparse.taken, &self.schedule, layer);
         }
     }
 }
 
-fn largest(so_far: f32, values: &[f32]) -> f32 {
-    values.iter().fold(so_far, |a, v| if v.abs() > a || v.is_nan() { v.abs() } else { a })
+/// The greater of two magnitudes; NaN counts as greater than all.
+fn greater(a: f32, b: f32) -> f32 {
+    if b > a || b.is_nan() { b } else { a }
 }

@@ -1,10 +1,16 @@
-//! Gradients and the optimiser's slots, layer by layer.
+//! How a dense layer learns: its gradient over the batch, and the optimiser's update.
 
-use crate::kernel;
-use crate::model::{Model, Parameters};
+use crate::block::{Block, largest};
+use crate::kernel::{self, Left, Start};
+use crate::lists::Lists;
+use crate::model::Parameters;
 use crate::schedule::Schedule;
 use crate::step::Step;
 use crate::{Clip, Protocol};
+
+/// Rows of weights whose gradient is taken at a time, so that it need not leave the nearest cache before the
+/// update.
+const PANEL: usize = 16;
 
 /// Both slots of the optimiser for a layer's weights and biases.
 pub(crate) struct Slots {
@@ -13,9 +19,79 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(layer: &Parameters) -> Self {
+    fn new(layer: &Parameters) -> Self {
         let slots = |parameters: &[f32]| [vec![0.0; parameters.len()], vec![0.0; parameters.len()]];
         Self { weights: slots(&layer.weights), bias: slots(&layer.bias) }
+    }
+}
+
+/// What a dense layer needs beside its parameters in order to learn.
+pub(crate) struct Learning {
+    pub(crate) slots: Slots,
+    /// The weights as `[unit, input]`, which the way back multiplies with; empty where it ends.
+    pub(crate) transposed: Vec<f32>,
+    gradient: Gradient,
+}
+
+struct Gradient {
+    /// Of all weights if updates wait for all gradients, else of a panel.
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+    /// Values of `weights` in use.
+    used: usize,
+    /// A row of zeros.
+    zeros: Vec<f32>,
+}
+
+/// A batch after the way back, as one dense layer sees it.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    pub(crate) blocks: &'a [Block],
+    /// The layer's operation.
+    pub(crate) index: usize,
+    pub(crate) widths: &'a [usize],
+    pub(crate) lit: Option<SeenLit<'a>>,
+    /// Whether the largest gradient is asked for.
+    pub(crate) watched: bool,
+}
+
+/// The batch of a first layer that reads lit pixels.
+#[derive(Clone, Copy)]
+pub(crate) struct SeenLit<'a> {
+    pub(crate) lists: &'a Lists,
+    pub(crate) grey: &'a [f32; 256],
+    /// All blocks' error signals, one after the other.
+    pub(crate) errors: &'a [f32],
+}
+
+/// Whether a step's updates wait until all gradients are known.
+pub(crate) fn waits(protocol: &Protocol, looks: bool) -> bool {
+    protocol.clip.is_some() || looks
+}
+
+impl Learning {
+    /// `first` for the layer of the first operation, which passes nothing back.
+    pub(crate) fn new(layer: &Parameters, protocol: &Protocol, first: bool, sparse: bool) -> Self {
+        let all = waits(protocol, protocol.watch_layers);
+        let panel = if first && sparse { 0 } else { PANEL * layer.units };
+        let room = if all { layer.weights.len() } else { panel.min(layer.weights.len()) };
+        let transposed = if first { Vec::new() } else { layer.weights.clone() };
+        let gradient = Gradient {
+            weights: vec![0.0; room],
+            bias: vec![0.0; layer.units],
+            used: 0,
+            zeros: vec![0.0; layer.units],
+        };
+        let mut new = Self { slots: Slots::new(layer), transposed, gradient };
+        new.follow(layer);
+        new
+    }
+
+    /// Brings the transposed weights up to date.
+    pub(crate) fn follow(&mut self, layer: &Parameters) {
+        if !self.transposed.is_empty() {
+            kernel::transpose(&layer.weights, layer.inputs, layer.units, &mut self.transposed);
+        }
     }
 
     /// Lets rows of weights take the steps in which their gradients were zero.
@@ -26,127 +102,127 @@ impl Slots {
         schedule: &Schedule,
         layer: &mut Parameters,
     ) {
-        let [m, v] = &mut self.weights;
+        let [m, v] = &mut self.slots.weights;
         kernel::catch_up(rows, taken, schedule, layer.units, &mut layer.weights, m, v);
     }
-}
 
-/// The gradients of one step: one layer's after the other in the same room, or all of them if updates
-/// wait for all.
-pub(crate) struct Gradients {
-    rooms: Vec<Room>,
-    clips: bool,
-    zeros: Vec<f32>,
-}
-
-#[derive(Default)]
-struct Room {
-    weights: Vec<f32>,
-    bias: Vec<f32>,
-    /// Values of `weights` in use.
-    used: usize,
-}
-
-/// Room for one layer's gradients; `zeros` is a row of them.
-pub(crate) struct Gradient<'a> {
-    pub(crate) weights: &'a mut [f32],
-    pub(crate) bias: &'a mut [f32],
-    pub(crate) zeros: &'a [f32],
-}
-
-impl Gradients {
-    pub(crate) fn new(model: &Model, protocol: &Protocol, sparse: bool) -> Self {
-        let (clips, all) =
-            (protocol.clip.is_some(), protocol.clip.is_some() || protocol.watch_layers);
-        let room = |weights: usize, bias: usize| Room {
-            weights: vec![0.0; weights],
-            bias: vec![0.0; bias],
-            used: 0,
-        };
-        let widest = model.layers.iter().map(|l| l.units).max().unwrap_or(0);
-        let rooms = if all {
-            model.layers.iter().map(|l| room(l.weights.len(), l.units)).collect()
+    /// Gradient and update; the largest magnitude of a weight's gradient above the first layer, if
+    /// watched.
+    pub(crate) fn learn(&mut self, layer: &mut Parameters, seen: Seen<'_>, step: Step) -> f32 {
+        let units = layer.units;
+        let Gradient { weights: gradient, bias, zeros, .. } = &mut self.gradient;
+        let [m, v] = &mut self.slots.weights;
+        let mut greatest = 0.0;
+        if let Some(SeenLit { lists, grey, errors }) = seen.lit {
+            kernel::update_lit(lists, grey, errors, step, zeros, bias, &mut layer.weights, m, v);
         } else {
-            let dense = model.layers.iter().skip(usize::from(sparse));
-            vec![room(dense.map(|l| l.weights.len()).max().unwrap_or(0), widest)]
-        };
-        Self { rooms, clips, zeros: vec![0.0; widest] }
-    }
-
-    /// Whether updates wait for all gradients in this step.
-    pub(crate) fn wait(&self, watched: bool) -> bool {
-        self.clips || watched
-    }
-
-    /// A layer's room, or one row for each lit pixel.
-    pub(crate) fn of(
-        &mut self,
-        number: usize,
-        layer: &Parameters,
-        lit: Option<usize>,
-    ) -> Gradient<'_> {
-        let shared = self.rooms.len() == 1;
-        let room = &mut self.rooms[if shared { 0 } else { number }];
-        let wanted = lit.map_or(layer.weights.len(), |rows| rows * layer.units);
-        room.used = wanted.min(room.weights.len());
-        Gradient {
-            weights: &mut room.weights[..room.used],
-            bias: &mut room.bias[..layer.units],
-            zeros: &self.zeros[..layer.units],
-        }
-    }
-
-    /// Brings all gradients within a bound.
-    pub(crate) fn clip(&mut self, clip: Option<Clip>) {
-        match clip {
-            None => {}
-            Some(Clip::Value { bound }) => {
-                let bound = bound as f32;
-                self.values_mut().for_each(|g| *g = g.clamp(-bound, bound));
-            }
-            Some(Clip::Norm { bound }) => {
-                let norm = (0..self.rooms.len()).map(|l| self.norm(l).powi(2)).sum::<f64>().sqrt();
-                if norm > bound {
-                    let factor = (bound / norm) as f32;
-                    self.values_mut().for_each(|g| *g *= factor);
+            let panels = layer.weights.chunks_mut(PANEL * units);
+            let slots = m.chunks_mut(PANEL * units).zip(v.chunks_mut(PANEL * units));
+            for (panel, (w, (m, v))) in panels.zip(slots).enumerate() {
+                let gradient = &mut gradient[..w.len()];
+                let first = panel * PANEL;
+                seen.gradient(layer.inputs, units, first..first + w.len() / units, gradient);
+                if seen.watched {
+                    greatest = largest(greatest, gradient);
                 }
+                kernel::update(step, w, m, v, gradient);
             }
         }
+        seen.bias_gradient(units, bias);
+        let [m, v] = &mut self.slots.bias;
+        kernel::update(step, &mut layer.bias, m, v, bias);
+        self.follow(layer);
+        greatest
     }
 
-    fn values_mut(&mut self) -> impl Iterator<Item = &mut f32> {
-        self.rooms.iter_mut().flat_map(|r| r.weights[..r.used].iter_mut().chain(&mut r.bias))
+    /// The gradient alone; [`Learning::update`] follows.
+    pub(crate) fn find_gradient(&mut self, layer: &Parameters, seen: Seen<'_>) -> f32 {
+        let Gradient { weights, bias, used, zeros } = &mut self.gradient;
+        let mut greatest = 0.0;
+        if let Some(SeenLit { lists, grey, errors }) = seen.lit {
+            *used = lists.lit().len() * layer.units;
+            kernel::gradient_lit(lists, grey, errors, zeros, &mut weights[..*used]);
+        } else {
+            *used = weights.len();
+            seen.gradient(layer.inputs, layer.units, 0..layer.inputs, weights);
+            if seen.watched {
+                greatest = largest(greatest, weights);
+            }
+        }
+        seen.bias_gradient(layer.units, bias);
+        greatest
     }
 
-    /// Norm of a layer's gradient, weights and biases together.
-    pub(crate) fn norm(&self, number: usize) -> f64 {
-        let Some(room) = self.rooms.get(number) else { return 0.0 };
-        (sum_of_squares(&room.weights[..room.used]) + sum_of_squares(&room.bias)).sqrt()
-    }
-
-    /// One layer's update.
-    pub(crate) fn update(
-        &self,
-        number: usize,
-        step: Step,
-        layer: &mut Parameters,
-        slots: &mut Slots,
-        lit: Option<&[u16]>,
-    ) {
-        let room = &self.rooms[number];
-        let [m, v] = &mut slots.weights;
+    /// The update by the gradient that was found; `lit` are the rows that it has.
+    pub(crate) fn update(&mut self, layer: &mut Parameters, lit: Option<&[u16]>, step: Step) {
+        let gradient = &self.gradient.weights[..self.gradient.used];
+        let [m, v] = &mut self.slots.weights;
         if let Some(lit) = lit {
-            let rows = room.weights[..room.used].chunks_exact(layer.units);
-            for (&pixel, gradient) in lit.iter().zip(rows) {
+            for (&pixel, gradient) in lit.iter().zip(gradient.chunks_exact(layer.units)) {
                 let row = usize::from(pixel) * layer.units..(usize::from(pixel) + 1) * layer.units;
                 let (w, m, v) = (&mut layer.weights[row.clone()], &mut m[row.clone()], &mut v[row]);
                 kernel::update(step, w, m, v, gradient);
             }
         } else {
-            kernel::update(step, &mut layer.weights, m, v, &room.weights[..room.used]);
+            kernel::update(step, &mut layer.weights, m, v, gradient);
         }
-        let [m, v] = &mut slots.bias;
-        kernel::update(step, &mut layer.bias, m, v, &room.bias);
+        let [m, v] = &mut self.slots.bias;
+        kernel::update(step, &mut layer.bias, m, v, &self.gradient.bias);
+        self.follow(layer);
+    }
+
+    /// Norm of the gradient that was found, weights and biases together.
+    pub(crate) fn norm(&self) -> f64 {
+        let weights = &self.gradient.weights[..self.gradient.used];
+        (sum_of_squares(weights) + sum_of_squares(&self.gradient.bias)).sqrt()
+    }
+
+    fn values_mut(&mut self) -> impl Iterator<Item = &mut f32> {
+        let Gradient { weights, bias, used, .. } = &mut self.gradient;
+        weights[..*used].iter_mut().chain(bias)
+    }
+}
+
+impl Seen<'_> {
+    /// dL/dW of these rows of weights, summed over the samples in their order.
+    fn gradient(
+        self,
+        inputs: usize,
+        units: usize,
+        rows: std::ops::Range<usize>,
+        gradient: &mut [f32],
+    ) {
+        let mut start = Start::Zero;
+        for block in self.blocks.iter().filter(|b| b.n > 0) {
+            let h = block.tape.value(self.index, block.n, self.widths);
+            let left = Left::columns(h, inputs, rows.clone());
+            kernel::product(start, left, block.errors(self.index, units), gradient);
+            start = Start::Kept;
+        }
+    }
+
+    fn bias_gradient(self, units: usize, gradient: &mut [f32]) {
+        gradient.fill(0.0);
+        self.blocks.iter().for_each(|b| kernel::add_rows(b.errors(self.index, units), gradient));
+    }
+}
+
+/// Brings all gradients that were found within a bound.
+pub(crate) fn clip(layers: &mut [Learning], clip: Option<Clip>) {
+    match clip {
+        None => {}
+        Some(Clip::Value { bound }) => {
+            let bound = bound as f32;
+            let values = layers.iter_mut().flat_map(Learning::values_mut);
+            values.for_each(|g| *g = g.clamp(-bound, bound));
+        }
+        Some(Clip::Norm { bound }) => {
+            let norm = layers.iter().map(|l| l.norm().powi(2)).sum::<f64>().sqrt();
+            if norm > bound {
+                let factor = (bound / norm) as f32;
+                layers.iter_mut().flat_map(Learning::values_mut).for_each(|g| *g *= factor);
+            }
+        }
     }
 }
 

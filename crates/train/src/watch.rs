@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::block::Block;
 use crate::model::{Model, Parameters};
 use crate::program::Op;
 use crate::tape::Tape;
@@ -62,10 +63,11 @@ impl Watch {
         }
     }
 
-    /// `delta` is dL/dz of the mean loss of `n` samples.
-    pub(crate) fn backward(&mut self, number: usize, delta: &[f32], n: usize) {
-        if let Some(layer) = self.layers.get_mut(number) {
-            layer.error_signal = mean_square(delta) * (n * n) as f64;
+    /// Of error signals dL/dz of the mean loss; `operations` are the dense layers' ones.
+    pub(crate) fn backward(&mut self, model: &Model, block: &Block, operations: &[usize]) {
+        for ((trace, layer), index) in self.layers.iter_mut().zip(&model.layers).zip(operations) {
+            let errors = block.errors(*index, layer.units);
+            trace.error_signal = mean_square(errors) * (block.n * block.n) as f64;
         }
     }
 

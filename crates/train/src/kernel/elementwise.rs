@@ -11,7 +11,7 @@ dispatched!(
 );
 
 dispatched!(
-    /// `h = phi(z)` for the smooth activations that are vectorised.
+    /// `h = phi(z)` for the activations that are vectorised.
     squash,
     squash_body,
     (curve: Curve, z: &[f32], h: &mut [f32])
@@ -24,9 +24,21 @@ dispatched!(
     (curve: Curve, z: &[f32], delta: &mut [f32])
 );
 
-/// Smooth activations that are vectorised.
+dispatched!(
+    /// Adds every row of `rows` to `sums`.
+    add_rows,
+    add_rows_body,
+    (rows: &[f32], sums: &mut [f32])
+);
+
+/// Activations that are vectorised.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Curve {
+    /// Linear on each side of zero.
+    Slopes {
+        negative: f32,
+        positive: f32,
+    },
     Tanh,
     Sigmoid,
     Gelu,
@@ -36,6 +48,11 @@ pub(crate) enum Curve {
 pub(super) fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f32]) {
     let both = h.iter_mut().zip(z);
     match curve {
+        Curve::Slopes { negative, positive } => both.for_each(|(h, &z)| {
+            // A slope of zero must not turn infinity into NaN.
+            let low = if negative == 0.0 && z < 0.0 { 0.0 } else { negative * z };
+            *h = if z > 0.0 { positive * z } else { low };
+        }),
         Curve::Tanh => both.for_each(|(h, &z)| *h = tanh(z)),
         Curve::Sigmoid => both.for_each(|(h, &z)| *h = sigmoid(z)),
         Curve::Gelu => both.for_each(|(h, &z)| *h = gelu(z)),
@@ -46,6 +63,10 @@ pub(super) fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f
 pub(super) fn squash_back_body<const WIDE: usize>(curve: Curve, z: &[f32], delta: &mut [f32]) {
     let both = delta.iter_mut().zip(z);
     match curve {
+        Curve::Slopes { negative, positive } => both.for_each(|(d, &z)| {
+            let slope = if z > 0.0 { positive } else { negative };
+            *d = if slope == 0.0 { 0.0 } else { slope * *d };
+        }),
         Curve::Tanh => both.for_each(|(d, &z)| *d *= tanh_slope(z)),
         Curve::Sigmoid => both.for_each(|(d, &z)| *d *= sigmoid_slope(z)),
         Curve::Gelu => both.for_each(|(d, &z)| *d *= gelu_slope(z)),
@@ -61,4 +82,11 @@ pub(super) fn update_body<const WIDE: usize>(
     g: &[f32],
 ) {
     step.apply(w, m, v, g);
+}
+
+#[inline(always)]
+pub(super) fn add_rows_body<const WIDE: usize>(rows: &[f32], sums: &mut [f32]) {
+    for row in rows.chunks_exact(sums.len()) {
+        sums.iter_mut().zip(row).for_each(|(sum, r)| *sum += r);
+    }
 }

@@ -1,8 +1,9 @@
 //! The kernels of training, compiled for several instruction sets.
 //!
 //! Each unit's additions happen in the same order whatever its column, the width and the instruction
-//! set (multiplication and addition are never fused), so units that start equal stay equal to the last
-//! bit, and all processors agree on these kernels.
+//! set, so units that start equal stay equal to the last bit. Multiplication and addition are fused in
+//! [`product`] and nowhere else, so all processors agree on the others, and those with a fused
+//! instruction on all.
 #![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
 
 /// Columns that fit into the registers at a time.
@@ -50,8 +51,14 @@ macro_rules! dispatched {
 
 mod elementwise;
 mod first_layer;
+mod product;
 #[cfg(test)]
 mod tests;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+mod transpose;
 
-pub(crate) use elementwise::{Curve, squash, squash_back, update};
+pub(crate) use elementwise::{Curve, add_rows, squash, squash_back, update};
 pub(crate) use first_layer::{catch_up, forward, gradient_lit, prefetch, update_lit};
+pub(crate) use product::{Left, Start, product};
+pub(crate) use transpose::transpose;

@@ -1,7 +1,9 @@
 //! Kernels chosen at run time against their portable twins.
 
-use super::elementwise::{squash_back_body, squash_body, update_body};
+use super::elementwise::{add_rows_body, squash_back_body, squash_body, update_body};
 use super::first_layer::{catch_up_body, forward_body, update_lit_body};
+use super::product::portable;
+use super::transpose::transpose_part;
 use super::*;
 use crate::images::Images;
 use crate::lists::Lists;
@@ -44,7 +46,14 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
         forward_body::<PORTABLE_COLUMNS>(&images, &batch, &grey, &weights, &bias, &mut z[1]);
         assert_eq!(z[0], z[1], "forward, {units} units");
 
-        for curve in [Curve::Tanh, Curve::Sigmoid, Curve::Gelu] {
+        let mut sums = [bias.clone(), bias.clone()];
+        add_rows(&z[0], &mut sums[0]);
+        add_rows_body::<PORTABLE_COLUMNS>(&z[0], &mut sums[1]);
+        assert_eq!(sums[0], sums[1], "sums of rows, {units} units");
+
+        let leaky = Curve::Slopes { negative: 0.2, positive: 1.0 };
+        let relu = Curve::Slopes { negative: 0.0, positive: 1.0 };
+        for curve in [Curve::Tanh, Curve::Sigmoid, Curve::Gelu, leaky, relu] {
             let mut h = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
             squash(curve, &z[0], &mut h[0]);
             squash_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
@@ -74,5 +83,89 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
             update_body::<PORTABLE_COLUMNS>(step, w, m, v, &values(20 * units, 8));
             assert!(fast == plain && fast != start, "{optimizer:?}, {units} units");
         }
+    }
+}
+
+/// Sizes around those of the tiles, and both ways to read the left factor.
+#[test]
+fn tiles_give_the_bits_of_the_portable_product() {
+    for (rows, inner, columns) in
+        [(1, 1, 1), (3, 7, 5), (8, 16, 16), (9, 5, 17), (13, 64, 31), (32, 10, 33), (17, 33, 100)]
+    {
+        let right = values(inner * columns, 1);
+        let (straight, turned) = (values(rows * inner, 2), values(inner * (rows + 3), 3));
+        let lefts = [Left::rows(&straight, inner), Left::columns(&turned, rows + 3, 2..rows + 2)];
+        let row = values(columns, 4);
+        for left in lefts {
+            for start in [Start::Zero, Start::Row(&row), Start::Kept] {
+                let before = values(rows * columns, 5);
+                let mut out = before.clone();
+                portable::<true>(start, left, &right, &mut out, columns);
+                let near = |k: usize| {
+                    let (i, j) = (k / columns, k % columns);
+                    let begin = match start {
+                        Start::Zero => 0.0,
+                        Start::Row(row) => f64::from(row[j]),
+                        Start::Kept => f64::from(before[k]),
+                    };
+                    let term = |k: usize| {
+                        let a = left.values[i * left.row + k * left.column];
+                        f64::from(a) * f64::from(right[k * columns + j])
+                    };
+                    let exact = begin + (0..inner).map(term).sum::<f64>();
+                    // Every addition rounds a sum of numbers below one.
+                    let bound = (inner + 1) as f64 * inner as f64 * f64::from(f32::EPSILON) / 2.0;
+                    (f64::from(out[k]) - exact).abs() <= bound
+                };
+                assert!((0..out.len()).all(near), "{rows} x {inner} x {columns}, {start:?}");
+                let mut twins = Vec::new();
+                let mut add = |run: &dyn Fn(&mut [f32])| {
+                    let mut twin = before.clone();
+                    run(&mut twin);
+                    twins.push(twin);
+                };
+                #[cfg(target_arch = "x86_64")]
+                {
+                    if is_x86_feature_detected!("avx512f") {
+                        // SAFETY: the feature was detected; the sizes fit.
+                        add(&|out| unsafe {
+                            tiles::avx512::product(start, left, &right, out, columns);
+                        });
+                    }
+                    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                        // SAFETY: as above.
+                        add(&|out| unsafe {
+                            tiles::avx2::product(start, left, &right, out, columns);
+                        });
+                        add(&|out| product(start, left, &right, out));
+                    }
+                }
+                #[cfg(not(target_arch = "x86_64"))]
+                add(&|out| product(start, left, &right, out));
+                for twin in twins {
+                    assert_eq!(twin, out, "{rows} x {inner} x {columns}, {start:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+#[should_panic(expected = "left factor")]
+fn a_left_factor_that_is_too_short_is_refused_before_any_pointer_is_read() {
+    let short = Left { values: &[1.0; 7], rows: 2, inner: 4, row: 4, column: 1 };
+    product(Start::Zero, short, &[1.0; 8], &mut [0.0; 4]);
+}
+
+#[test]
+fn blocks_are_transposed_as_plain_loops_do() {
+    for (rows, columns) in [(1, 1), (16, 16), (5, 40), (33, 17), (128, 10), (48, 64)] {
+        let a = values(rows * columns, 1);
+        let mut twins = [vec![0.0; a.len()], vec![0.0; a.len()]];
+        transpose(&a, rows, columns, &mut twins[0]);
+        transpose_part(&a, columns, 0..rows, 0..columns, &mut twins[1]);
+        assert_eq!(twins[0], twins[1], "{rows} x {columns}");
+        let at = |i: usize, j: usize| twins[0][j * rows + i] == a[i * columns + j];
+        assert!((0..rows).all(|i| (0..columns).all(|j| at(i, j))), "{rows} x {columns}");
     }
 }

@@ -4,7 +4,8 @@ use gainstage_spec::{Activation, Initializer, Network};
 
 use super::{images, network};
 use crate::{
-    Diverged, Images, Job, Loss, Model, Optimizer, Protocol, TrainError, fit, fit_from, fit_many,
+    Diverged, Images, Job, Loss, Model, Optimizer, Protocol, TrainError, Training, fit, fit_from,
+    fit_many,
 };
 
 #[test]
@@ -181,4 +182,24 @@ fn of_equal_outputs_the_first_is_the_class() {
 fn a_model_with_too_few_outputs_is_not_evaluated() {
     let model = Model::new(&network(&[30, 4, 2], &Activation::Relu), Loss::CrossEntropy, 1);
     model.expect("draws").evaluate(&images(10), 1.0);
+}
+
+#[test]
+fn a_batch_divided_among_threads_gives_the_bits_of_one_thread() {
+    let images = images(200);
+    // Two blocks and a bit in a batch, and enough work that a training outside a pool divides it.
+    let network = network(&[30, 200, 200, 3], &Activation::Relu);
+    let protocol = Protocol { batch: 80, ..Protocol::notebook() };
+    let run = || {
+        let model = Model::new(&network, Loss::CrossEntropy, 1).expect("draws");
+        let mut training = Training::new(model, (&images).into(), &protocol, 1).expect("fits");
+        let epochs = [training.epoch(), training.epoch()];
+        (epochs, training.model().clone(), training.divides)
+    };
+    let pool =
+        |threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("starts");
+    let (divided, on_one) = (run(), pool(1).install(run));
+    assert!(divided.2, "the case is too small to be divided");
+    assert_eq!(divided.0, on_one.0);
+    assert_eq!(divided.1, on_one.1);
 }
