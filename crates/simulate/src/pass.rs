@@ -5,6 +5,7 @@ use gainstage_spec::{Activation, Dense, Initializer, Layer, Network, WeightShape
 use gainstage_stats::Moments;
 use rayon::prelude::*;
 
+use crate::given::GivenLayer;
 use crate::inputs::{self, dot, sum_of_squares};
 use crate::kernel::{self, NormAxis};
 use crate::method::keeps_weights;
@@ -35,6 +36,8 @@ struct Pass<'a, T> {
     trial: u32,
     batch: usize,
     shapes: &'a [WeightShape],
+    /// Weights that exist and are not drawn.
+    given: Option<&'a [GivenLayer]>,
     keep_weights: bool,
     traces: Vec<Option<LayerDraw>>,
     breakdowns: [Option<Breakdown>; 2],
@@ -91,12 +94,30 @@ pub(crate) fn draw_with<T: Compute>(
     error: Option<Vec<T>>,
     observer: &mut impl Observer<T>,
 ) -> Result<(Draw, Vec<T>), SimulateError> {
+    let injected = |output: &[T]| match error {
+        Some(error) => Ok(error),
+        None => inputs::error_signals(setup, trial, output.len() / setup.batch),
+    };
+    pass(network, shapes, setup, trial, None, injected, observer)
+}
+
+/// Forward, the error signal that `error` makes of the output, and backward, through drawn or given weights.
+pub(crate) fn pass<T: Compute>(
+    network: &Network,
+    shapes: &[WeightShape],
+    setup: &Setup,
+    trial: u32,
+    given: Option<&[GivenLayer]>,
+    error: impl FnOnce(&[T]) -> Result<Vec<T>, SimulateError>,
+    observer: &mut impl Observer<T>,
+) -> Result<(Draw, Vec<T>), SimulateError> {
     let weights: usize = shapes.iter().map(WeightShape::elements).sum();
     let mut pass = Pass {
         setup,
         trial,
         batch: setup.batch,
         shapes,
+        given,
         keep_weights: keeps_weights(weights, setup.precision),
         traces: vec![None; shapes.len()],
         breakdowns: [None; 2],
@@ -107,11 +128,7 @@ pub(crate) fn draw_with<T: Compute>(
     let mut h = inputs::rows(setup, trial, network.input)?;
     setup.precision.round(&mut h);
     let (output, saved) = pass.forward(&network.layers, h, network.input, observer)?;
-    let width = output.len() / pass.batch;
-    let error = match error {
-        Some(error) => error,
-        None => inputs::error_signals(setup, trial, width)?,
-    };
+    let error = error(&output)?;
     let gradient = pass.backward(saved, error, observer)?;
     let input_gradient = Energy::of(&mean_squares(&gradient, pass.batch));
     // Every dense layer is visited once in each direction.
@@ -128,8 +145,14 @@ impl<T: Compute> Pass<'_, T> {
     fn weights(&self, index: usize, dense: &Dense, out: &mut Vec<T>) -> Result<(), SimulateError> {
         let shape = &self.shapes[index];
         out.resize(shape.elements(), T::ZERO);
-        T::fill(&dense.weights, shape, self.key(Purpose::Weights, index as u32), out)
-            .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+        match self.given {
+            Some(given) => {
+                let weights = &given[index].weights;
+                out.iter_mut().zip(weights).for_each(|(o, &w)| *o = T::from_f64(w));
+            }
+            None => T::fill(&dense.weights, shape, self.key(Purpose::Weights, index as u32), out)
+                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?,
+        }
         self.setup.precision.round(out);
         Ok(())
     }
@@ -210,10 +233,17 @@ impl<T: Compute> Pass<'_, T> {
             None
         };
 
-        if dense.bias != Initializer::zeros() {
-            let mut bias = vec![T::ZERO; dense.width];
-            T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
-                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+        let mut bias = Vec::new();
+        match self.given {
+            Some(given) => bias.extend(given[index].bias.iter().map(|&b| T::from_f64(b))),
+            None if dense.bias != Initializer::zeros() => {
+                bias.resize(dense.width, T::ZERO);
+                T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
+                    .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+            }
+            None => {}
+        }
+        if !bias.is_empty() {
             for row in z.chunks_exact_mut(dense.width) {
                 row.iter_mut().zip(&bias).for_each(|(z, &b)| *z = z.plus(b));
             }
