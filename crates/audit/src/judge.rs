@@ -69,7 +69,7 @@ pub(crate) fn blank(tensor: &Tensor, file: String, part: &Part, facts: &Facts) -
         fan_out: fans.map(Fans::fan_out),
         layout,
         layout_reason: part.why.clone(),
-        group: pattern(tensor.name()),
+        group: format!("{}{}", &tensor.name()[..tensor.prefix], pattern(tensor.own_name())),
         law: None,
         law_source: "none".to_owned(),
         also: Vec::new(),

@@ -165,9 +165,8 @@ fn log_sum_exp<T: Real>(row: &[T]) -> f64 {
 }
 
 fn blind<T: Real>(output: &[T], classes: usize) -> f64 {
-    let of_row = |row: &[T]| {
-        log_sum_exp(row) - row.iter().map(|z| z.to_f64()).sum::<f64>() / classes as f64
-    };
+    let of_row =
+        |row: &[T]| log_sum_exp(row) - row.iter().map(|z| z.to_f64()).sum::<f64>() / classes as f64;
     let rows = output.chunks_exact(classes);
     let count = rows.len() as f64;
     rows.map(of_row).sum::<f64>() / count
