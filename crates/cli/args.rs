@@ -446,7 +446,8 @@ pub(crate) struct Audit {
     /// A .safetensors, .npz or .npy file, a *.index.json, or a folder of them.
     #[arg(value_name = "FILE|FOLDER|INDEX.JSON")]
     pub(crate) checkpoint: PathBuf,
-    /// What is expected: a rules file, or gpt2, llama, vit, bert, resnet, mlp. Laws are inferred without.
+    /// What is expected: a rules file, or gpt2, llama, vit, vit-timm, vit-torchvision, bert, resnet, mlp. Laws are
+    /// inferred without.
     #[arg(long, value_name = "RULES.TOML|PRESET")]
     pub(crate) expect: Option<PathBuf>,
     /// Order of the axes; otherwise from names, biases and rules.

@@ -90,7 +90,7 @@ impl Consequence {
             self.between,
             self.assumptions.join(", ")
         );
-        Figure::new(format!("consequence-{id}"), "Signal and gradient by layer", caption)
+        Figure::new(format!("signals-{id}"), "Signal and gradient by layer", caption)
             .panel(panel("signal", |l| l.forward_meant, |l| l.forward))
             .panel(panel("gradient", |l| l.gradient_meant, |l| l.gradient))
     }

@@ -76,7 +76,7 @@ impl Stack {
                 Role::Bias => {}
                 role => {
                     return Err(format!(
-                        "{} is a {role}, so it is no plain stack of dense layers",
+                        "it is no plain stack of dense layers: {} is of role {role}",
                         tensor.name()
                     ));
                 }

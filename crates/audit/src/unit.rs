@@ -10,7 +10,7 @@ use crate::facts::Facts;
 use crate::judge::Limits;
 use crate::names::depth;
 use crate::record::{CheckpointRecord, Severity, Skipped, TensorRecord, Verdict};
-use crate::role::{Names, Part};
+use crate::role::{Names, Part, Role};
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tensor::measure;
@@ -191,6 +191,29 @@ fn repeats(measured: &mut [Measured<'_>], level: f64) {
         }
         let (kind, severity, text) =
             summary::copy_sentence(&measured[first], &measured[second], &copy);
+        if severity == Severity::Note {
+            same_padding(measured, first, second);
+        }
         measured[second].record.notice(kind, severity, text);
+    }
+}
+
+/// A head that is tied to a table has the table's zero row for padding.
+fn same_padding(measured: &mut [Measured<'_>], first: usize, second: usize) {
+    let noted = |m: &Measured<'_>| {
+        m.part.role == Role::Embedding
+            && m.record
+                .findings
+                .iter()
+                .any(|f| f.kind == Verdict::OutOfLine && f.severity == Severity::Note)
+    };
+    if noted(&measured[first]) || noted(&measured[second]) {
+        for m in [first, second] {
+            for finding in &mut measured[m].record.findings {
+                if matches!(finding.kind, Verdict::OutOfLine | Verdict::WrongLaw) {
+                    finding.severity = Severity::Note;
+                }
+            }
+        }
     }
 }

@@ -94,6 +94,8 @@ pub enum Chapter {
     FiniteWidth,
     /// Singular values, skip connections, normalization.
     Structure,
+    /// What the frameworks' default layers start with.
+    Frameworks,
     /// What the notebook shows.
     Notebook,
 }

@@ -40,7 +40,7 @@ pub fn document(runs: &[Run], reproducibility: Vec<(String, String)>) -> Documen
     document
 }
 
-const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
+const CHAPTERS: [(Chapter, &str, &str, &[&str]); 10] = [
     (
         Chapter::Symmetry,
         "zero",
@@ -118,6 +118,15 @@ const CHAPTERS: [(Chapter, &str, &str, &[&str]); 9] = [
         &[
             "A mean square kept is an average over directions. The singular values of the input-output Jacobian say what happens to each of them; \
               residual branches add to the signal instead of multiplying it; normalization fixes the signal and moves the explosion to the gradient.",
+        ],
+    ),
+    (
+        Chapter::Frameworks,
+        "frameworks",
+        "What the frameworks' defaults are",
+        &[
+            "A layer that is made without a word about its weights starts by its framework's default, and the defaults differ by a factor of six \
+              in variance. These claims read files that the frameworks wrote and hold each against the law that its documentation states.",
         ],
     ),
     (

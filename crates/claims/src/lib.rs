@@ -28,6 +28,7 @@ mod draws;
 mod error;
 mod figures;
 mod finite_width;
+mod frameworks;
 mod gains;
 mod he;
 mod lab;
