@@ -10,3 +10,4 @@ mod propagation; // variance preserved, forward and backward, with twins that mu
 mod report; // the written report, whole or not at all
 mod sweeps; // shards, kills and one run end with the same bytes
 mod training; // the notebook's protocol on images
+mod weights; // the weights of a file, forward and backward as in PyTorch

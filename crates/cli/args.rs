@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gainstage_claims::Budget;
 use gainstage_data::Source;
-use gainstage_spec::{Activation, Initializer};
+use gainstage_spec::{Activation, Initializer, Layout};
 use serde::Serialize;
 
 use crate::sweep::{Axis, Shard};
@@ -198,6 +198,7 @@ pub(crate) struct Train {
   gainstage propagate --init xavier-uniform --activation tanh --depth 100 --width 256
   gainstage propagate --init 'normal(std = 0.05)' --activation relu --depth 30 --width 300 --format json
   gainstage propagate network.toml --trials 500
+  gainstage propagate network.toml --weights step0.safetensors --inputs batch.npz
   gainstage propagate --sweep depth=10..1000:log --sweep width=64,256,1024 --shard 1/8 --out shard-1
   gainstage merge shard-* --out merged")]
 pub(crate) struct Propagate {
@@ -243,9 +244,17 @@ pub(crate) struct Propagate {
     /// Gather the kurtosis of every layer's signals too.
     #[arg(long)]
     pub(crate) moments: bool,
-    /// Inputs: sphere (mean square exactly 1), gaussian, or images as for verify --data.
-    #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE")]
+    /// Inputs: sphere (mean square exactly 1), gaussian, or images as for verify --data; with --weights also a
+    /// .npy or .npz file.
+    #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE|FILE")]
     pub(crate) inputs: String,
+    /// Measure these very weights instead of random draws: a .safetensors, .npz or .npy file, an index or a folder.
+    /// Dense layers of the network may name their weight_tensor and bias_tensor; else shapes tell.
+    #[arg(long, value_name = "FILE", requires = "network", conflicts_with_all = ["sweep", "trials", "method"])]
+    pub(crate) weights: Option<PathBuf>,
+    /// Order of the axes of --weights; otherwise from shapes, names and biases.
+    #[arg(long, value_enum, default_value_t = AxisOrder::Auto, requires = "weights")]
+    pub(crate) layout: AxisOrder,
 }
 
 #[derive(Clone, Debug, Args)]
@@ -437,7 +446,8 @@ pub(crate) struct Audit {
     /// A .safetensors, .npz or .npy file, a *.index.json, or a folder of them.
     #[arg(value_name = "FILE|FOLDER|INDEX.JSON")]
     pub(crate) checkpoint: PathBuf,
-    /// What is expected: a rules file, or gpt2, llama, vit, bert, resnet, mlp. Laws are inferred without.
+    /// What is expected: a rules file, or gpt2, llama, vit, vit-timm, vit-torchvision, bert, resnet, mlp. Laws are
+    /// inferred without.
     #[arg(long, value_name = "RULES.TOML|PRESET")]
     pub(crate) expect: Option<PathBuf>,
     /// Order of the axes; otherwise from names, biases and rules.
@@ -455,6 +465,13 @@ pub(crate) struct Audit {
     /// Write the rules that this checkpoint follows.
     #[arg(long, value_name = "FILE")]
     pub(crate) write_rules: Option<PathBuf>,
+    /// The network around the weights, for the consequence: a TOML file in which dense layers may name their
+    /// weight_tensor and bias_tensor.
+    #[arg(long, value_name = "NETWORK.TOML")]
+    pub(crate) network: Option<PathBuf>,
+    /// Activation between the layers of a stack that is followed by its shapes alone.
+    #[arg(long, default_value = "relu", value_parser = crate::activation::parse, conflicts_with = "network")]
+    pub(crate) activation: Activation,
     /// A stored results.json: findings that it holds are known, what differs from it is told.
     #[arg(long, value_name = "RESULTS.JSON")]
     pub(crate) baseline: Option<PathBuf>,
@@ -468,6 +485,16 @@ pub(crate) enum AxisOrder {
     OutIn,
     /// `[kernel..., in, out]`, as in Keras and Flax.
     InOut,
+}
+
+impl AxisOrder {
+    pub(crate) fn layout(self) -> Option<Layout> {
+        match self {
+            Self::Auto => None,
+            Self::OutIn => Some(Layout::OutIn),
+            Self::InOut => Some(Layout::InOut),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Args)]

@@ -1,7 +1,6 @@
-use gainstage_audit::{Audit as Record, Checkpoint, Options, Rules, audit};
-use gainstage_spec::Layout;
+use gainstage_audit::{Audit as Record, Checkpoint, Described, Options, Rules, audit};
 
-use crate::args::{Audit, AxisOrder, Common, Format};
+use crate::args::{Audit, Common, Format};
 use crate::{Exit, output};
 
 pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
@@ -9,13 +8,11 @@ pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
     let options = Options {
         false_alarm_rate: args.rate,
         tolerance: args.tolerance,
-        layout: match args.layout {
-            AxisOrder::Auto => None,
-            AxisOrder::OutIn => Some(Layout::OutIn),
-            AxisOrder::InOut => Some(Layout::InOut),
-        },
+        layout: args.layout.layout(),
         layers: args.layers.map(std::num::NonZeroUsize::get),
         rules,
+        network: args.network.as_deref().map(Described::load).transpose()?,
+        activation: args.activation.clone(),
     };
     let baseline = args.baseline.as_deref().map(Record::read).transpose()?;
     let checkpoint = Checkpoint::open(&args.checkpoint)?;
@@ -40,12 +37,17 @@ pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
         Format::Csv => output::result(common, &record, &[record.full_table()], "")?,
         Format::Markdown => {
             let list: Vec<String> = record.summary().lines().map(|l| format!("- {l}")).collect();
-            output::write(&format!("{}\n{}\n", record.table().to_markdown(), list.join("\n")))?;
+            let mut tables = record.table().to_markdown();
+            for table in record.consequence_tables() {
+                tables += &format!("\n{}", table.to_markdown());
+            }
+            output::write(&format!("{tables}\n{}\n", list.join("\n")))?;
         }
         Format::Text | Format::Json => {
             let page = folder.join("index.html");
             let text = format!("{}report: {}\n", record.summary(), page.display());
-            output::result(common, &record, &[record.table()], &text)?;
+            let tables = [vec![record.table()], record.consequence_tables()].concat();
+            output::result(common, &record, &tables, &text)?;
         }
     }
     Ok(if record.has_findings() { Exit::Findings } else { Exit::Clean })

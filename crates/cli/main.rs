@@ -20,6 +20,7 @@ mod sweep;
 mod train;
 mod trainability;
 mod verify;
+mod weights;
 
 use std::process::ExitCode;
 

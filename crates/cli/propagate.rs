@@ -17,7 +17,7 @@ use crate::args::{self, Common, Propagate, Storage};
 use crate::{Exit, output, progress};
 
 /// Family-wise false-alarm rate of one run, shared by its layers and signals.
-const FAMILY_RATE: f64 = 0.001;
+pub(crate) const FAMILY_RATE: f64 = 0.001;
 
 /// One signal of one layer; the field names are a contract.
 #[derive(Clone, Serialize)]
@@ -134,6 +134,9 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
     if !args.sweep.is_empty() {
         return crate::sweep::run(common, args);
     }
+    if let Some(file) = &args.weights {
+        return crate::weights::run(common, args, file);
+    }
     anyhow::ensure!(args.shard.is_none(), "--shard divides a sweep; name its axes with --sweep");
     let bar = progress::bar(common, args.trials.get() as u64, "weight draws");
     let run = measure(common, args, &|| bar.inc(1))?;
@@ -164,12 +167,7 @@ pub(crate) fn measure(
     progress: &(dyn Fn() + Sync),
 ) -> anyhow::Result<Run> {
     let network = network(args)?;
-    let precision = match args.precision {
-        Storage::F64 => Precision::F64,
-        Storage::F32 => Precision::F32,
-        Storage::Bf16 => Precision::Bf16,
-        Storage::F16 => Precision::F16,
-    };
+    let precision = precision(args.precision);
     let (inputs, statistics) = inputs(common, args, &network)?;
     let mut setup = Setup {
         seed: common.seed,
@@ -188,6 +186,15 @@ pub(crate) fn measure(
     let measured = measure_with_progress(&network, &setup, progress)?;
     let answer = answer(&setup, &options, &choice, &network, &prediction, &measured)?;
     Ok(Run { network, prediction, measured, answer })
+}
+
+pub(crate) fn precision(storage: Storage) -> Precision {
+    match storage {
+        Storage::F64 => Precision::F64,
+        Storage::F32 => Precision::F32,
+        Storage::Bf16 => Precision::Bf16,
+        Storage::F16 => Precision::F16,
+    }
 }
 
 impl Answer {
@@ -234,7 +241,7 @@ fn network(args: &Propagate) -> anyhow::Result<Network> {
 }
 
 /// The batch, and what the prediction needs to know of it.
-fn inputs(
+pub(crate) fn inputs(
     common: &Common,
     args: &Propagate,
     network: &Network,

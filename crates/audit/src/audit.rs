@@ -1,22 +1,19 @@
 //! The audit: every tensor measured once, judged against its rule or its likeliest law, then compared with
 //! its siblings and with all others.
 
-use gainstage_spec::Layout;
-use rayon::prelude::*;
+use gainstage_spec::{Activation, Layout};
 
 use crate::checkpoint::{Checkpoint, Tensor};
-use crate::copies::copies;
+use crate::described::Described;
 use crate::facts::Facts;
 use crate::infer::Fit;
-use crate::judge::Limits;
-use crate::names::depth;
 use crate::record::{
     Audit, Counts, Detectable, Finding, Severity, Skipped, TensorRecord, VERSION, Verdict,
 };
-use crate::role::{Names, Part};
+use crate::role::Part;
 use crate::rules::Rules;
-use crate::tensor::measure;
-use crate::{AuditError, siblings, special, summary};
+use crate::unit::Unit;
+use crate::{AuditError, summary};
 
 /// Tests of one weight: scale, shape, mean, outliers, rows, columns, dependence, copies.
 const TESTS: usize = 8;
@@ -34,11 +31,23 @@ pub struct Options {
     pub layers: Option<usize>,
     /// What is expected; laws are inferred without.
     pub rules: Option<Rules>,
+    /// The network around the weights, for the consequence.
+    pub network: Option<Described>,
+    /// What stands between the layers of a stack, where no network tells.
+    pub activation: Activation,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { false_alarm_rate: 1e-3, tolerance: 0.01, layout: None, layers: None, rules: None }
+        Self {
+            false_alarm_rate: 1e-3,
+            tolerance: 0.01,
+            layout: None,
+            layers: None,
+            rules: None,
+            network: None,
+            activation: Activation::Relu,
+        }
     }
 }
 
@@ -87,50 +96,31 @@ pub fn audit(checkpoint: &Checkpoint, options: &Options) -> Result<Audit, AuditE
             return Err(AuditError::Domain { what, value, bound: "above 0 and below 0.5" });
         }
     }
-    let names = Names::new(checkpoint.tensors());
+    let rules = options.rules.as_ref();
+    if let Some(rules) = rules {
+        rules.check(&checkpoint.tensors().iter().map(Tensor::own_name))?;
+    }
     let mut skipped: Vec<Skipped> = checkpoint
         .others()
         .iter()
         .map(|o| Skipped { name: o.name.clone(), shape: o.shape.clone(), reason: o.reason.clone() })
         .collect();
-    let mut parts = Vec::new();
-    let rules = options.rules.as_ref();
-    for tensor in checkpoint.tensors() {
-        let rule = rules.and_then(|r| r.find(tensor.name()));
-        let forced = rule.and_then(|r| r.layout).or(options.layout);
-        let part = match rule {
-            Some(rule) if rule.is_skip() => Err(format!("rule {} leaves it out", rule.name)),
-            _ => names.part(tensor.name(), tensor.shape(), forced),
-        };
-        match part {
-            Ok(part) => parts.push((tensor, part)),
-            Err(reason) => skipped.push(Skipped {
-                name: tensor.name().to_owned(),
-                shape: tensor.shape().to_vec(),
-                reason,
-            }),
-        }
+    let units: Vec<Unit<'_>> =
+        (0..checkpoint.units.len()).map(|u| Unit::new(checkpoint, u, options)).collect();
+    skipped.extend(units.iter().flat_map(|u| u.skipped.iter().cloned()));
+    let weights = |u: &Unit<'_>| {
+        u.parts.iter().map(|(_, p)| if p.role.is_weight() { TESTS } else { 2 }).sum::<usize>()
+    };
+    let level = options.false_alarm_rate / units.iter().map(weights).sum::<usize>().max(1) as f64;
+    let mut measured = Vec::new();
+    let mut checkpoints = Vec::new();
+    for unit in units {
+        let (tensors, record) = unit.judge(level, tolerance, options)?;
+        measured.extend(tensors);
+        checkpoints.push(record);
     }
-    if let Some(rules) = rules {
-        rules.check(&checkpoint.tensors().iter().map(Tensor::name))?;
-    }
-    let layers = options
-        .layers
-        .or_else(|| rules.and_then(|r| r.layers))
-        .or_else(|| depth(checkpoint.tensors().iter().map(Tensor::name)));
-    let tests: usize = parts.iter().map(|(_, p)| if p.role.is_weight() { TESTS } else { 2 }).sum();
-    let level = options.false_alarm_rate / tests.max(1) as f64;
-    let limits = Limits { level, band: tolerance, layers };
-    let mut measured = measure_all(checkpoint, parts, &limits, rules)?;
-
-    if rules.is_none() {
-        siblings::compare(&mut measured, &limits);
-    }
-    after_training(&mut measured);
-    repeats(&mut measured, level);
-    special::constants(&mut measured, rules.is_some());
-    measured.iter_mut().for_each(|m| m.record.conclude());
-    let step_zero = summary::step_zero(&measured);
+    // Shards of several checkpoints may alternate.
+    measured.sort_by_key(|m| m.tensor.file);
     let detectable = measured
         .iter()
         .filter(|m| m.part.role.is_weight())
@@ -163,90 +153,16 @@ pub fn audit(checkpoint: &Checkpoint, options: &Options) -> Result<Audit, AuditE
         false_alarm_rate: options.false_alarm_rate,
         test_level: level,
         tolerance,
-        layers,
-        step_zero,
+        layers: match checkpoints.as_slice() {
+            [one] => one.layers,
+            _ => options.layers,
+        },
+        step_zero: summary::all_of(&checkpoints),
+        checkpoints,
         detectable,
         counts,
         tensors,
         skipped,
         remarks,
     })
-}
-
-fn measure_all<'a>(
-    checkpoint: &Checkpoint,
-    parts: Vec<(&'a Tensor, Part)>,
-    limits: &Limits,
-    rules: Option<&Rules>,
-) -> Result<Vec<Measured<'a>>, AuditError> {
-    // Tensors side by side, and the chunks of each; an indexed collection keeps their order.
-    parts
-        .into_par_iter()
-        .with_max_len(1)
-        .map(|(tensor, part)| measure(checkpoint, tensor, part, limits, rules))
-        .collect()
-}
-
-/// In a checkpoint with trained weights, what is uneven or of no known law in the others is training too.
-fn after_training(measured: &mut [Measured<'_>]) {
-    let has =
-        |r: &TensorRecord, kinds: &[Verdict]| r.findings.iter().any(|f| kinds.contains(&f.kind));
-    let weights: Vec<&Measured<'_>> =
-        measured.iter().filter(|m| m.part.role.is_weight() && m.fit.is_some()).collect();
-    let sure = weights.iter().any(|m| has(&m.record, &[Verdict::Trained]));
-    // One uneven layer has a fault; when half of them are, it is training.
-    let uneven = weights
-        .iter()
-        .filter(|m| !has(&m.record, &[Verdict::RankDeficient]))
-        .filter(|m| crate::lines::has_structure(&m.facts))
-        .count();
-    if !sure && (uneven < 2 || 2 * uneven < weights.len()) {
-        return;
-    }
-    let soft = [
-        Verdict::WrongMean,
-        Verdict::WrongLaw,
-        Verdict::WrongScale,
-        Verdict::OutOfLine,
-        Verdict::Dependent,
-        Verdict::Outliers,
-        Verdict::Unexplained,
-    ];
-    for m in measured.iter_mut().filter(|m| m.part.role.is_weight()) {
-        let moved = !has(&m.record, &[Verdict::Trained]) && has(&m.record, &soft);
-        if moved
-            && (crate::lines::has_structure(&m.facts)
-                || has(&m.record, &[Verdict::WrongMean, Verdict::WrongLaw]))
-        {
-            for finding in m.record.findings.iter_mut().filter(|f| soft.contains(&f.kind)) {
-                finding.severity = Severity::Note;
-            }
-            m.record.factor = None;
-            let text = "looks trained, as other weights of this checkpoint do";
-            m.record.notice(Verdict::Trained, Severity::Finding, text);
-        }
-    }
-}
-
-fn repeats(measured: &mut [Measured<'_>], level: f64) {
-    let weights: Vec<usize> =
-        (0..measured.len()).filter(|&i| measured[i].part.role.is_weight()).collect();
-    let list: Vec<(&Tensor, &Facts)> =
-        weights.iter().map(|&i| (measured[i].tensor, &measured[i].facts)).collect();
-    let found = copies(&list, level);
-    for copy in found {
-        let (first, second) = (weights[copy.first], weights[copy.second]);
-        let already = |m: &Measured<'_>| {
-            m.record
-                .findings
-                .iter()
-                .any(|f| matches!(f.kind, Verdict::Duplicate | Verdict::Correlated))
-        };
-        if already(&measured[second]) {
-            continue;
-        }
-        let (kind, severity, text) =
-            summary::copy_sentence(&measured[first], &measured[second], &copy);
-        measured[second].record.notice(kind, severity, text);
-    }
 }

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
-use std::path::{Component, Path, PathBuf};
-
-use serde::Deserialize;
+use std::path::{Path, PathBuf};
 
 use crate::bytes::Bytes;
-use crate::dtype::{Dtype, Endian, Stored};
+use crate::dtype::{Dtype, Endian, decode_f32, decode_f64};
+use crate::formats::contents;
+use crate::integers::Integers;
+use crate::npy;
 use crate::safetensors::short;
-use crate::{AuditError, npy, npz, safetensors};
+use crate::{AuditError, index};
 
 /// Weight files, opened.
 ///
@@ -33,21 +34,27 @@ use crate::{AuditError, npy, npz, safetensors};
 /// ```
 #[derive(Debug)]
 pub struct Checkpoint {
-    files: Vec<(PathBuf, Bytes)>,
-    tensors: Vec<Tensor>,
-    others: Vec<Other>,
+    pub(crate) files: Vec<(PathBuf, Bytes)>,
+    pub(crate) tensors: Vec<Tensor>,
+    pub(crate) others: Vec<Other>,
+    /// Names of the checkpoints, which [`Tensor::unit`] counts.
+    pub(crate) units: Vec<String>,
 }
 
 /// One floating-point array of a checkpoint.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    name: String,
-    dtype: Dtype,
-    shape: Vec<usize>,
-    fortran: bool,
-    endian: Endian,
-    file: usize,
-    place: Place,
+    pub(crate) name: String,
+    /// Bytes of the name that were put before the one in the file.
+    pub(crate) prefix: usize,
+    pub(crate) dtype: Dtype,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) fortran: bool,
+    pub(crate) endian: Endian,
+    pub(crate) file: usize,
+    /// Which checkpoint it belongs to, where a folder holds several.
+    pub(crate) unit: usize,
+    pub(crate) place: Place,
 }
 
 #[derive(Clone, Debug)]
@@ -67,6 +74,8 @@ pub struct Other {
     pub shape: Vec<usize>,
     /// Why it is not audited.
     pub reason: String,
+    /// Whole numbers, such as labels beside inputs.
+    pub(crate) integers: Option<Integers>,
 }
 
 /// What one file holds.
@@ -77,9 +86,14 @@ pub(crate) struct Contents {
 }
 
 impl Tensor {
-    /// Its name in the file.
+    /// Its name in the file, behind the file's own where several files use it.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name in the file.
+    pub fn own_name(&self) -> &str {
+        &self.name[self.prefix..]
     }
 
     /// Its number format.
@@ -110,7 +124,9 @@ impl Tensor {
     pub(crate) fn from_numpy(name: String, array: npy::Array, place: Place) -> Result<Self, Other> {
         let npy::Array { dtype, endian, fortran, shape, .. } = array;
         match dtype {
-            Ok(dtype) => Ok(Self { name, dtype, shape, fortran, endian, file: 0, place }),
+            Ok(dtype) => {
+                Ok(Self { name, prefix: 0, dtype, shape, fortran, endian, file: 0, unit: 0, place })
+            }
             Err(kind) => {
                 let void = matches!(kind.as_str(), "|V2" | "V2" | "<V2" | "|V1" | "V1");
                 let reason = if void {
@@ -120,7 +136,8 @@ impl Tensor {
                 } else {
                     format!("type {kind} is no floating-point type that weights are stored in")
                 };
-                Err(Other { name, shape, reason })
+                let integers = Integers::new(&kind, endian, place);
+                Err(Other { name, shape, reason, integers })
             }
         }
     }
@@ -145,10 +162,10 @@ impl Checkpoint {
         if metadata.is_dir() {
             Self::folder(path)
         } else if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")) {
-            Self::index(path)
+            index::open(path)
         } else {
             let mut checkpoint = Self::empty();
-            checkpoint.add(path)?;
+            checkpoint.add(path, "")?;
             Ok(checkpoint)
         }
     }
@@ -159,7 +176,7 @@ impl Checkpoint {
     /// As [`Checkpoint::open`].
     pub fn from_bytes(name: &Path, bytes: Vec<u8>) -> Result<Self, AuditError> {
         let mut checkpoint = Self::empty();
-        checkpoint.take(name, Bytes::Read(bytes))?;
+        checkpoint.take(name, Bytes::Read(bytes), "")?;
         Ok(checkpoint)
     }
 
@@ -183,10 +200,74 @@ impl Checkpoint {
         &self.files[tensor.file].0
     }
 
+    /// A tensor's values in the order of its axes, the last one fastest.
+    ///
+    /// # Errors
+    /// [`AuditError::Damaged`] for a compressed array that cannot be inflated.
+    ///
+    /// # Example
+    /// ```
+    /// use gainstage_audit::Checkpoint;
+    /// let header = r#"{"fc.weight":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]}}"#;
+    /// let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    /// file.extend(header.as_bytes());
+    /// file.extend([1.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()));
+    /// let checkpoint = Checkpoint::from_bytes("tiny.safetensors".as_ref(), file)?;
+    /// assert_eq!(checkpoint.values(&checkpoint.tensors()[0])?, [1.5, -2.0]);
+    /// # Ok::<(), gainstage_audit::AuditError>(())
+    /// ```
+    pub fn values(&self, tensor: &Tensor) -> Result<Vec<f64>, AuditError> {
+        let bytes = self.bytes(tensor)?;
+        let mut values = Vec::new();
+        if tensor.dtype == Dtype::F64 {
+            decode_f64(tensor.endian, &bytes, &mut values);
+        } else {
+            let mut narrow = Vec::new();
+            decode_f32(tensor.dtype, tensor.endian, &bytes, &mut narrow);
+            values.extend(narrow.into_iter().map(f64::from));
+        }
+        if tensor.fortran && tensor.shape.len() > 1 {
+            values = c_order(&values, &tensor.shape);
+        }
+        Ok(values)
+    }
+
+    /// An array of whole numbers by its name; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`AuditError::Damaged`] for a number of bytes that does not fit the shape.
+    pub fn integers(&self, name: &str) -> Result<Option<Vec<i64>>, AuditError> {
+        let found = self.others.iter().find(|o| o.name == name);
+        let Some((other, integers)) = found.and_then(|o| Some((o, o.integers.as_ref()?))) else {
+            return Ok(None);
+        };
+        let bytes = self.bytes_at(integers.file, &integers.place, name)?;
+        let values = integers.decode(&bytes);
+        if values.len() != other.shape.iter().product::<usize>() {
+            let reason = format!(
+                "array \"{}\" of shape {:?} holds {} numbers",
+                short(name),
+                other.shape,
+                values.len()
+            );
+            return Err(AuditError::damaged(&self.files[integers.file].0, reason));
+        }
+        Ok(Some(values))
+    }
+
     /// A tensor's bytes; only a compressed one is copied.
     pub(crate) fn bytes(&self, tensor: &Tensor) -> Result<Cow<'_, [u8]>, AuditError> {
-        let (path, file) = &self.files[tensor.file];
-        match tensor.place {
+        self.bytes_at(tensor.file, &tensor.place, &tensor.name)
+    }
+
+    fn bytes_at(
+        &self,
+        file: usize,
+        place: &Place,
+        name: &str,
+    ) -> Result<Cow<'_, [u8]>, AuditError> {
+        let (path, file) = &self.files[file];
+        match *place {
             Place::Plain { start, end } => Ok(Cow::Borrowed(&file[start..end])),
             Place::Deflated { start, end, header, size } => {
                 let mut inflated = Vec::new();
@@ -195,14 +276,14 @@ impl Checkpoint {
                     .take(limit)
                     .read_to_end(&mut inflated)
                     .map_err(|e| {
-                        AuditError::damaged(path, format!("array \"{}\": {e}", short(&tensor.name)))
+                        AuditError::damaged(path, format!("array \"{}\": {e}", short(name)))
                     })?;
                 if inflated.len() != header + size {
                     return Err(AuditError::damaged(
                         path,
                         format!(
                             "array \"{}\" needs {size} bytes and {} come out of its archive",
-                            short(&tensor.name),
+                            short(name),
                             inflated.len().saturating_sub(header)
                         ),
                     ));
@@ -213,18 +294,26 @@ impl Checkpoint {
         }
     }
 
-    fn empty() -> Self {
-        Self { files: Vec::new(), tensors: Vec::new(), others: Vec::new() }
+    pub(crate) fn empty() -> Self {
+        Self { files: Vec::new(), tensors: Vec::new(), others: Vec::new(), units: Vec::new() }
     }
 
-    fn add(&mut self, path: &Path) -> Result<(), AuditError> {
-        self.take(path, Bytes::open(path)?)
+    /// Adds a file to the checkpoint called `unit`.
+    pub(crate) fn add(&mut self, path: &Path, unit: &str) -> Result<(), AuditError> {
+        self.take(path, Bytes::open(path)?, unit)
     }
 
-    fn take(&mut self, path: &Path, bytes: Bytes) -> Result<(), AuditError> {
+    fn take(&mut self, path: &Path, bytes: Bytes, unit: &str) -> Result<(), AuditError> {
         let mut contents = contents(path, &bytes)?;
+        let at = self.units.iter().position(|u| u == unit).unwrap_or_else(|| {
+            self.units.push(unit.to_owned());
+            self.units.len() - 1
+        });
         for tensor in &mut contents.tensors {
-            tensor.file = self.files.len();
+            (tensor.file, tensor.unit) = (self.files.len(), at);
+        }
+        for integers in contents.others.iter_mut().filter_map(|o| o.integers.as_mut()) {
+            integers.file = self.files.len();
         }
         self.files.push((path.to_owned(), bytes));
         self.tensors.append(&mut contents.tensors);
@@ -232,7 +321,8 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// All weight files of a folder, through an index where there is one.
+    /// All weight files of a folder, through an index where there is one. Each file is a checkpoint of its
+    /// own, except shards (`*-00001-of-00003`) and single arrays (`.npy`), which make one.
     fn folder(path: &Path) -> Result<Self, AuditError> {
         let list = std::fs::read_dir(path).map_err(|e| AuditError::io(path, &e))?;
         let mut files = list
@@ -246,7 +336,7 @@ impl Checkpoint {
             .collect();
         match indices.as_slice() {
             [] => {}
-            [index] => return Self::index(index),
+            [index] => return index::open(index),
             several => {
                 let names: Vec<_> = several.iter().map(|p| p.display().to_string()).collect();
                 return Err(AuditError::Kind {
@@ -264,7 +354,7 @@ impl Checkpoint {
         };
         let mut checkpoint = Self::empty();
         for file in files.iter().filter(is_weights) {
-            checkpoint.add(file)?;
+            checkpoint.add(file, &unit_of(file))?;
         }
         if checkpoint.files.is_empty() {
             return Err(AuditError::Kind {
@@ -286,135 +376,72 @@ impl Checkpoint {
             uses.into_iter().filter(|(_, n)| *n > 1).map(|(name, _)| name.to_owned()).collect();
         for tensor in self.tensors.iter_mut().filter(|t| shared.contains(&t.name)) {
             let file = self.files[tensor.file].0.file_stem().unwrap_or_default();
-            tensor.name = format!("{}/{}", file.to_string_lossy(), tensor.name);
+            let before = format!("{}/", file.to_string_lossy());
+            tensor.prefix = before.len();
+            tensor.name = before + &tensor.name;
         }
-    }
-
-    /// The shards that an index names, which must hold exactly what it says.
-    fn index(path: &Path) -> Result<Self, AuditError> {
-        #[derive(Deserialize)]
-        struct Index {
-            weight_map: BTreeMap<String, String>,
-        }
-        let text = std::fs::read_to_string(path).map_err(|e| AuditError::io(path, &e))?;
-        let index: Index = serde_json::from_str(&text).map_err(|e| AuditError::Kind {
-            path: path.to_owned(),
-            reason: format!("it is no index of shards ({e})"),
-        })?;
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let mut checkpoint = Self::empty();
-        let shards: BTreeSet<&String> = index.weight_map.values().collect();
-        for shard in shards {
-            let plain =
-                Path::new(shard).components().all(|part| matches!(part, Component::Normal(_)));
-            if !plain {
-                return Err(AuditError::damaged(
-                    path,
-                    format!("its shard \"{}\" is outside its folder", short(shard)),
-                ));
-            }
-            checkpoint.add(&folder.join(shard))?;
-        }
-        let mut found: BTreeMap<&str, Vec<&Path>> = BTreeMap::new();
-        let other = checkpoint.others.iter().map(|o| (o.name.as_str(), Path::new("")));
-        let held = checkpoint.tensors.iter().map(|t| (t.name.as_str(), checkpoint.file_of(t)));
-        for (name, file) in held.chain(other) {
-            found.entry(name).or_default().push(file);
-        }
-        for (name, shard) in &index.weight_map {
-            match found.get(name.as_str()).map(Vec::as_slice) {
-                None => {
-                    return Err(AuditError::damaged(
-                        path,
-                        format!(
-                            "it places tensor \"{}\" in {shard}, which is not there",
-                            short(name)
-                        ),
-                    ));
-                }
-                Some([file]) if *file == folder.join(shard) || file.as_os_str().is_empty() => {}
-                Some(files) => {
-                    let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
-                    return Err(AuditError::damaged(
-                        path,
-                        format!(
-                            "it places tensor \"{}\" in {shard}, found in {}",
-                            short(name),
-                            names.join(" and ")
-                        ),
-                    ));
-                }
-            }
-        }
-        if let Some(name) = found.keys().find(|name| !index.weight_map.contains_key(**name)) {
-            return Err(AuditError::damaged(
-                path,
-                format!("its shards hold tensor \"{}\", which it does not list", short(name)),
-            ));
-        }
-        Ok(checkpoint)
     }
 }
 
-/// Reads what a file describes, by its first bytes and not by its name.
-fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError> {
-    let kind = |reason: &str| AuditError::Kind { path: path.to_owned(), reason: reason.to_owned() };
-    if file.starts_with(b"\x93NUMPY") {
-        return one_array(path, file);
+/// The checkpoint that a file of a folder belongs to.
+fn unit_of(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+    if file.extension().is_some_and(|e| e == "npy") {
+        return "*.npy".to_owned();
     }
-    if file.starts_with(b"PK") {
-        return npz::contents(path, file);
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match stem.rsplit_once("-of-") {
+        Some((before, count)) if digits(count) => match before.rsplit_once('-') {
+            Some((model, shard)) if digits(shard) => model.to_owned(),
+            _ => stem.into_owned(),
+        },
+        _ => stem.into_owned(),
     }
-    if file.starts_with(b"\x89HDF") {
-        return Err(kind("it is an HDF5 file; save the arrays with numpy.savez"));
-    }
-    if file.starts_with(b"GGUF") {
-        return Err(kind("it is a GGUF file, whose weights are quantised"));
-    }
-    if file.starts_with(b"\x80")
-        && file.get(1).is_some_and(|v| *v <= 5)
-        && file.get(8) != Some(&b'{')
-    {
-        return Err(kind("it is a Python pickle; save the state with safetensors.torch.save_file"));
-    }
-    let mut contents = Contents::default();
-    for entry in safetensors::entries(file).map_err(|reason| AuditError::damaged(path, reason))? {
-        let safetensors::Entry { name, stored, shape, start, end } = entry;
-        contents.push(match stored {
-            Stored::Float(dtype) => Ok(Tensor {
-                name,
-                dtype,
-                shape,
-                fortran: false,
-                endian: Endian::Little,
-                file: 0,
-                place: Place::Plain { start, end },
-            }),
-            Stored::Other { name: kind, .. } => {
-                let reason =
-                    format!("type {kind} is no floating-point type that weights are stored in");
-                Err(Other { name, shape, reason })
-            }
-        });
-    }
-    Ok(contents)
 }
 
-fn one_array(path: &Path, file: &[u8]) -> Result<Contents, AuditError> {
-    let array = npy::header(file).map_err(|reason| AuditError::damaged(path, reason))?;
-    let size = array.size();
-    if array.dtype.is_ok() && size.and_then(|s| s.checked_add(array.data)) != Some(file.len()) {
-        let needed = size.map_or("more than 2^64".to_owned(), |n| n.to_string());
-        let reason = format!(
-            "its shape {:?} needs {needed} bytes and {} are there",
-            array.shape,
-            file.len().saturating_sub(array.data)
+/// From the first axis fastest to the last.
+fn c_order(values: &[f64], shape: &[usize]) -> Vec<f64> {
+    let mut strides = Vec::with_capacity(shape.len());
+    let mut step = 1;
+    for axis in shape {
+        strides.push(step);
+        step *= axis;
+    }
+    let mut index = vec![0usize; shape.len()];
+    (0..values.len())
+        .map(|_| {
+            let at: usize = index.iter().zip(&strides).map(|(i, s)| i * s).sum();
+            for (i, axis) in index.iter_mut().zip(shape).rev() {
+                *i += 1;
+                if *i < *axis {
+                    break;
+                }
+                *i = 0;
+            }
+            values[at]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_a_folder_are_told_apart_and_shards_are_not() {
+        let of = |name: &str| unit_of(Path::new(name));
+        assert_eq!(of("a/model-00001-of-00003.safetensors"), "model");
+        assert_eq!(of("a/step0.safetensors"), "step0");
+        assert_eq!(of("out-of-3.npz"), "out-of-3");
+        assert_eq!(of("w.npy"), of("b.npy"));
+    }
+
+    #[test]
+    fn fortran_order_is_turned_round() {
+        // [[1, 2, 3], [4, 5, 6]] with the first axis contiguous.
+        assert_eq!(
+            c_order(&[1.0, 4.0, 2.0, 5.0, 3.0, 6.0], &[2, 3]),
+            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
         );
-        return Err(AuditError::damaged(path, reason));
     }
-    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let place = Place::Plain { start: array.data.min(file.len()), end: file.len() };
-    let mut contents = Contents::default();
-    contents.push(Tensor::from_numpy(name, array, place));
-    Ok(contents)
 }

@@ -24,6 +24,7 @@ impl Audit {
         };
         let mut document = Document::new(format!("Audit of {}", self.title()), lead);
         document.sections.push(self.verdicts());
+        document.sections.extend(self.consequences());
         document.sections.push(self.pictures());
         let mut all = Section::new("tensors", "Every tensor");
         all.table(self.full_table());
@@ -68,7 +69,10 @@ impl Audit {
         section
             .blocks
             .push(Block::Callout { tone, text: format!("**{word}** {}.", self.headline()) });
-        section.paragraph(format!("Before training: {}.", self.step_zero_sentence()));
+        section.paragraph(format!("Before training: {}.", self.step_zero.sentence()));
+        if self.checkpoints.len() > 1 {
+            section.blocks.push(Block::List(self.checkpoint_sentences()));
+        }
         section.paragraph(format!("{}.", capital(&self.power_sentence())));
         for (severity, title) in [
             (Severity::Finding, "Findings"),
@@ -174,7 +178,7 @@ fn facts(t: &TensorRecord) -> String {
     text
 }
 
-fn capital(text: &str) -> String {
+pub(crate) fn capital(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or_else(String::new, |c| c.to_uppercase().collect::<String>() + chars.as_str())
 }

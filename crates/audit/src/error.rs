@@ -40,6 +40,14 @@ pub enum AuditError {
         /// What is wrong and what to do.
         reason: String,
     },
+    /// A network file that cannot be read or does not fit the checkpoint.
+    #[error("network {file}: {reason}")]
+    Network {
+        /// The file.
+        file: String,
+        /// What is wrong and what to do.
+        reason: String,
+    },
     /// A stored audit that cannot be compared with.
     #[error("baseline {}: {reason}", path.display())]
     Baseline {

@@ -69,7 +69,7 @@ pub(crate) fn blank(tensor: &Tensor, file: String, part: &Part, facts: &Facts) -
         fan_out: fans.map(Fans::fan_out),
         layout,
         layout_reason: part.why.clone(),
-        group: pattern(tensor.name()),
+        group: format!("{}{}", &tensor.name()[..tensor.prefix], pattern(tensor.own_name())),
         law: None,
         law_source: "none".to_owned(),
         also: Vec::new(),
@@ -217,7 +217,7 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         }
         return;
     }
-    if facts.zero_share > 0.0 {
+    if facts.zero_share > 0.0 && !padding(record, facts) {
         let text = format!("{:.2}% of the values are exactly zero", 100.0 * facts.zero_share);
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
         return;
@@ -265,6 +265,14 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         };
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
     }
+}
+
+/// One zero row of a table: the entry of a padding token (PyTorch's `padding_idx`).
+pub(crate) fn padding(record: &TensorRecord, facts: &Facts) -> bool {
+    let lines = &facts.structure.rows;
+    let zero = lines.far.iter().filter(|(_, ratio, _)| *ratio == 0.0).count();
+    let row = facts.count() / lines.count.max(1) as u64;
+    record.role == Role::Embedding && zero == 1 && facts.scan.sketch.zeros() == row
 }
 
 /// What can be wrong whatever the law: not finite, constant, clipped, outliers, mean, dependence.

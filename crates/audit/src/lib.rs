@@ -56,22 +56,29 @@ mod baseline;
 mod bytes;
 mod catalogue;
 mod checkpoint;
+mod consequence;
 mod copies;
+mod described;
 mod document;
 mod dtype;
+mod effect;
 mod error;
 mod factor;
 mod facts;
 mod family;
+mod formats;
 mod glob;
 mod groups;
+mod index;
 mod infer;
+mod integers;
 mod judge;
 mod lines;
 mod machine;
 mod names;
 mod npy;
 mod npz;
+mod reading;
 mod record;
 mod role;
 mod rules;
@@ -80,20 +87,25 @@ mod scan;
 mod siblings;
 mod sketch;
 mod special;
+mod stack;
 mod structure;
 mod summary;
 mod tables;
 mod tail;
 mod tensor;
+mod unit;
 
 pub use audit::{Options, audit};
 pub use checkpoint::{Checkpoint, Other, Tensor};
+pub use consequence::{Consequence, ConsequenceLayer};
+pub use described::Described;
 pub use dtype::Dtype;
 pub use error::AuditError;
 pub use groups::Group;
 pub use record::{
-    Audit, Counts, Detectable, Finding, RunnerUp, Severity, Skipped, StepZero, TensorRecord,
-    VERSION, Verdict,
+    Audit, CheckpointRecord, Counts, Detectable, Finding, RunnerUp, Severity, Skipped, StepZero,
+    TensorRecord, VERSION, Verdict,
 };
 pub use role::Role;
 pub use rules::Rules;
+pub use stack::{Stack, StackLayer};

@@ -50,7 +50,12 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
         };
         let Some(plain_name) = name.strip_suffix(".npy") else {
             let reason = "it is no numpy array".to_owned();
-            contents.others.push(Other { name: short(&name), shape: Vec::new(), reason });
+            contents.others.push(Other {
+                name: short(&name),
+                shape: Vec::new(),
+                reason,
+                integers: None,
+            });
             continue;
         };
         let stored = &file[start..end];

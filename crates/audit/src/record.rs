@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::consequence::Consequence;
 use crate::dtype::Dtype;
 use crate::role::Role;
 
@@ -27,8 +28,11 @@ pub struct Audit {
     pub tolerance: f64,
     /// Number of blocks L, from the names or as told.
     pub layers: Option<usize>,
-    /// Whether the checkpoint is one before training, and why.
+    /// Whether all checkpoints are ones before training, and why.
     pub step_zero: StepZero,
+    /// Each checkpoint, where a folder holds several; a file or an index is one.
+    #[serde(default)]
+    pub checkpoints: Vec<CheckpointRecord>,
     /// Relative deviation of a standard deviation that would be found in every weight with a
     /// probability of 95%, and the weight that limits it.
     pub detectable: Option<Detectable>,
@@ -40,6 +44,25 @@ pub struct Audit {
     pub skipped: Vec<Skipped>,
     /// Findings and remarks on the checkpoint as a whole.
     pub remarks: Vec<Finding>,
+}
+
+/// One checkpoint: a file, or shards under an index.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckpointRecord {
+    /// Name of its file without the extension; empty where there is no other.
+    pub name: String,
+    /// Number of blocks L, from the names or as told.
+    pub layers: Option<usize>,
+    /// Whether training has begun.
+    pub step_zero: StepZero,
+    /// Tensors that were audited.
+    pub audited: usize,
+    /// Tensors with a finding.
+    pub findings: usize,
+    /// What its weights do to signals and gradients, where it is a stack that could be followed.
+    pub consequence: Option<Consequence>,
+    /// Why there is no consequence.
+    pub not_followed: Option<String>,
 }
 
 /// Whether training has begun.
@@ -272,6 +295,18 @@ impl Verdict {
             Self::Constant => "constant",
             Self::NotFinite => "not finite",
         }
+    }
+}
+
+impl StepZero {
+    /// The answer and its reason.
+    pub fn sentence(&self) -> String {
+        let word = match self.likely {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "not known",
+        };
+        format!("{word} ({})", self.reason)
     }
 }
 

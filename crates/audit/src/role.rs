@@ -7,6 +7,7 @@ use gainstage_spec::{Layout, WeightShape};
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Tensor;
+use crate::reading::{Reading, by_name, has_heads, reading, readings};
 
 /// What a tensor is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -61,13 +62,6 @@ pub(crate) struct Part {
     pub(crate) why: String,
 }
 
-/// One way to read the axes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Reading {
-    pub(crate) shape: WeightShape,
-    pub(crate) layout: Layout,
-}
-
 /// Facts about the whole checkpoint that decide single tensors.
 #[derive(Debug)]
 pub(crate) struct Names<'a> {
@@ -89,9 +83,9 @@ const WEIGHTS: [(&str, &str); 8] = [
 ];
 
 impl<'a> Names<'a> {
-    pub(crate) fn new(tensors: &'a [Tensor]) -> Self {
+    pub(crate) fn new(tensors: impl IntoIterator<Item = &'a Tensor>) -> Self {
         let shapes: BTreeMap<&str, &[usize]> =
-            tensors.iter().map(|t| (t.name(), t.shape())).collect();
+            tensors.into_iter().map(|t| (t.own_name(), t.shape())).collect();
         let wide = |name: &str| matches!(shapes[name], [a, b] if b > a);
         let conv1d = shapes.keys().any(|name| {
             (name.ends_with("c_attn.weight") || name.ends_with("c_fc.weight")) && wide(name)
@@ -99,25 +93,22 @@ impl<'a> Names<'a> {
         Self { shapes, conv1d }
     }
 
-    /// The bias that belongs to a weight.
-    pub(crate) fn bias_of(&self, name: &str) -> Option<usize> {
+    /// The bias that belongs to a weight, and its length.
+    pub(crate) fn bias_of(&self, name: &str) -> Option<(&'a str, usize)> {
+        let vector = |of: &str| match self.shapes.get_key_value(of) {
+            Some((name, [n])) => Some((*name, *n)),
+            _ => None,
+        };
         WEIGHTS
             .iter()
             .find_map(|(weight, bias)| {
                 // `fc1.weight`, but also `W1`: the last word, digits aside.
                 let word = name.trim_end_matches(|c: char| c.is_ascii_digit());
                 let stem = word.strip_suffix(weight)?;
-                let of = format!("{stem}{bias}{}", &name[word.len()..]);
-                match self.shapes.get(of.as_str()) {
-                    Some([n]) => Some(*n),
-                    _ => None,
-                }
+                vector(&format!("{stem}{bias}{}", &name[word.len()..]))
             })
-            .or_else(|| match self.shapes.get(name.replacen("weight", "bias", 1).as_str()) {
-                // `weight_ih_l0`, `in_proj_weight`
-                Some([n]) if name.contains("weight") => Some(*n),
-                _ => None,
-            })
+            // `weight_ih_l0`, `in_proj_weight`
+            .or_else(|| vector(&name.replacen("weight", "bias", 1)).filter(|(of, _)| *of != name))
     }
 
     /// The shape of the weight that a bias belongs to.
@@ -186,7 +177,7 @@ impl<'a> Names<'a> {
             Some(layout) => (Some(layout), "as told".to_owned()),
             None => self.layout(name, shape, &both),
         };
-        let bias = self.bias_of(name);
+        let bias = self.bias_of(name).map(|(_, n)| n);
         // A transposed convolution shows by its bias: one value for each of the *second* axis.
         if let (Some(n), Some(layout)) = (bias, layout) {
             let of = if layout == Layout::OutIn { &mut both[0] } else { &mut both[1] };
@@ -220,7 +211,7 @@ impl<'a> Names<'a> {
     ) -> (Option<Layout>, String) {
         let square = shape.len() == 2 && shape[0] == shape[1];
         let outputs = |layout: usize, n: usize| both[layout].iter().any(|r| r.shape.outputs() == n);
-        let bias = self.bias_of(name);
+        let bias = self.bias_of(name).map(|(_, n)| n);
         let by_name = by_name(name, self.conv1d);
         if let Some(n) = bias {
             match (outputs(0, n), outputs(1, n)) {
@@ -239,77 +230,6 @@ impl<'a> Names<'a> {
         };
         (None, why.to_owned())
     }
-}
-
-fn by_name(name: &str, conv1d: bool) -> Option<(Layout, &'static str)> {
-    let gpt2 = ["c_attn.weight", "c_proj.weight", "c_fc.weight"];
-    if conv1d && gpt2.iter().any(|end| name.ends_with(end)) {
-        return Some((Layout::InOut, "GPT-2's Conv1D stores [in, out]"));
-    }
-    let last = name.rsplit(['.', '/']).next().unwrap_or(name).to_ascii_lowercase();
-    let last = last.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':' || c == '_');
-    if last.ends_with("kernel") {
-        Some((Layout::InOut, "Keras and Flax name a kernel [in, out]"))
-    } else if last.ends_with("weight") || last.starts_with("weight_") {
-        Some((Layout::OutIn, "PyTorch names a weight [out, in]"))
-    } else {
-        None
-    }
-}
-
-fn reading(
-    shape: Result<WeightShape, gainstage_spec::SpecError>,
-    layout: Layout,
-) -> Option<Reading> {
-    shape.ok().map(|shape| Reading { shape, layout })
-}
-
-/// The readings of a weight in one layout, likeliest first.
-fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) -> Vec<Reading> {
-    let mut list = Vec::new();
-    let mut push = |shape| list.extend(reading(shape, layout));
-    if let (Role::Dense, [a, b]) = (role, shape) {
-        match layout {
-            Layout::OutIn => push(WeightShape::dense(*b, *a)),
-            Layout::InOut => push(WeightShape::dense(*a, *b)),
-        }
-        return list;
-    }
-    if layout == Layout::InOut && has_heads(name, shape) {
-        // Flax and Keras keep heads apart: [in, heads, size], and [heads, size, out] on the way out.
-        let [a, b, c] = [shape[0], shape[1], shape[2]];
-        if name.contains("out") {
-            push(WeightShape::dense(a * b, c));
-        } else {
-            push(WeightShape::dense(a, b * c));
-        }
-    }
-    if shape.len() >= 3 {
-        let (first, second, kernel) = match layout {
-            Layout::OutIn => (shape[0], shape[1], &shape[2..]),
-            Layout::InOut => {
-                (shape[shape.len() - 1], shape[shape.len() - 2], &shape[..shape.len() - 2])
-            }
-        };
-        // A second axis of one is a depthwise kernel, or an image of one channel; fan-in is the same.
-        let depthwise =
-            second == 1 && first > 1 && (name.contains("dw") || name.contains("depthwise"));
-        let groups = if depthwise { first } else { 1 };
-        push(WeightShape::conv(kernel, second * groups, first, groups));
-        push(WeightShape::conv_transposed(kernel, first, second, 1));
-    }
-    list
-}
-
-/// Kernels of attention that keep the heads on an axis of their own.
-fn has_heads(name: &str, shape: &[usize]) -> bool {
-    let attention = ["query", "key", "value", "attention", "attn"];
-    let component = name.rsplit(['.', '/']).nth(1).unwrap_or_default();
-    shape.len() == 3
-        && name.ends_with("kernel")
-        && attention.iter().any(|word| {
-            component.contains(word) || (component == "out" && name.to_lowercase().contains(word))
-        })
 }
 
 fn role(name: &str, shape: &[usize]) -> Role {

@@ -10,10 +10,12 @@ use crate::role::Part;
 use crate::{AuditError, glob};
 
 /// Presets by name.
-const PRESETS: [(&str, &str); 6] = [
+const PRESETS: [(&str, &str); 8] = [
     ("gpt2", include_str!("../presets/gpt2.toml")),
     ("llama", include_str!("../presets/llama.toml")),
     ("vit", include_str!("../presets/vit.toml")),
+    ("vit-timm", include_str!("../presets/vit-timm.toml")),
+    ("vit-torchvision", include_str!("../presets/vit-torchvision.toml")),
     ("bert", include_str!("../presets/bert.toml")),
     ("resnet", include_str!("../presets/resnet.toml")),
     ("mlp", include_str!("../presets/mlp.toml")),

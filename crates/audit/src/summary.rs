@@ -2,7 +2,7 @@
 
 use crate::audit::Measured;
 use crate::copies::{Copy, Kind};
-use crate::record::{Severity, StepZero, Verdict};
+use crate::record::{CheckpointRecord, Severity, StepZero, Verdict};
 use crate::role::Role;
 
 /// Whether training has begun: norm scales that differ, statistics that have seen batches, weights that
@@ -33,6 +33,38 @@ pub(crate) fn step_zero(measured: &[Measured<'_>]) -> StepZero {
         }
         (false, _) => StepZero { likely: Some(false), reason: evidence.join(", ") },
     }
+}
+
+/// What holds of all checkpoints together; which of them have been trained, where several are judged.
+pub(crate) fn all_of(checkpoints: &[CheckpointRecord]) -> StepZero {
+    let [first, _, ..] = checkpoints else {
+        return checkpoints.first().map_or_else(
+            || StepZero { likely: None, reason: "there is no checkpoint".to_owned() },
+            |one| one.step_zero.clone(),
+        );
+    };
+    let trained: Vec<&str> = checkpoints
+        .iter()
+        .filter(|c| c.step_zero.likely == Some(false))
+        .map(|c| c.name.as_str())
+        .collect();
+    if !trained.is_empty() {
+        let shown = trained.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        let more = trained.len().saturating_sub(5);
+        let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let reason = format!(
+            "{} of {} checkpoints look trained: {shown}{and}",
+            trained.len(),
+            checkpoints.len()
+        );
+        return StepZero { likely: Some(false), reason };
+    }
+    let likely = checkpoints.iter().all(|c| c.step_zero.likely == Some(true)).then_some(true);
+    let reason = match likely {
+        Some(_) => format!("in all {} checkpoints {}", checkpoints.len(), first.step_zero.reason),
+        None => "some checkpoints hold no weights".to_owned(),
+    };
+    StepZero { likely, reason }
 }
 
 pub(crate) fn copy_sentence(

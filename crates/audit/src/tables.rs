@@ -113,7 +113,10 @@ impl Audit {
             }
         }
         text += &format!("{}\n", self.headline());
-        text += &format!("step 0: {}\n", self.step_zero_sentence());
+        text += &format!("step 0: {}\n", self.step_zero.sentence());
+        for line in self.checkpoint_sentences() {
+            text += &format!("{line}\n");
+        }
         text += &format!("{}\n", self.power_sentence());
         text += &self.skipped_sentence();
         text
@@ -158,16 +161,6 @@ impl Audit {
             "{} arrays seen, {} audited ({} weights, {} values), {} skipped: {} with findings, {} with warnings",
             c.seen, c.audited, c.weights, c.values, c.skipped, c.findings, c.warnings
         )
-    }
-
-    /// Whether it is a checkpoint before training.
-    pub fn step_zero_sentence(&self) -> String {
-        let word = match self.step_zero.likely {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "not known",
-        };
-        format!("{word} ({})", self.step_zero.reason)
     }
 
     /// The error rates of the run.

@@ -36,7 +36,7 @@ pub(crate) fn measure<'a>(
             let zeros = inferred(&mut record, tensor, &part, &facts, fit.as_ref(), limits);
             general(&mut record, &part, &facts, fit.as_ref(), limits, zeros);
         }
-        Some(rules) => match rules.find(tensor.name()) {
+        Some(rules) => match rules.find(tensor.own_name()) {
             None => {
                 general(&mut record, &part, &facts, fit.as_ref(), limits, false);
                 let text = "no rule matches it".to_owned();

@@ -100,6 +100,8 @@ pub enum Chapter {
     Mitigations,
     /// How to choose: activation, depth, data.
     Choosing,
+    /// What the frameworks' default layers start with.
+    Frameworks,
     /// What the notebook shows.
     Notebook,
 }

@@ -38,6 +38,9 @@ pub enum ClaimError {
     /// A statistic.
     #[error(transparent)]
     Stats(#[from] gainstage_stats::StatsError),
+    /// A weight file.
+    #[error(transparent)]
+    Audit(#[from] gainstage_audit::AuditError),
     /// A training run.
     #[error(transparent)]
     Train(#[from] gainstage_train::TrainError),

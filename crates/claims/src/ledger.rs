@@ -2,13 +2,13 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, coverage, deep, depth_scales, finite_width, gains, he, mean_field, notebook,
-    saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, coverage, deep, depth_scales, finite_width, frameworks, gains, he, mean_field,
+    notebook, saturation, spectra, structure, symmetry, vanishing, variants, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 15] = [
+    let families: [&'static [Claim]; 16] = [
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
@@ -23,6 +23,7 @@ pub fn ledger() -> Vec<&'static Claim> {
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
+        &frameworks::CLAIMS,
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()

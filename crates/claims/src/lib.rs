@@ -29,6 +29,7 @@ mod draws;
 mod error;
 mod figures;
 mod finite_width;
+mod frameworks;
 mod gains;
 mod he;
 mod lab;

@@ -51,6 +51,26 @@ pub enum SimulateError {
         /// What the sampler said.
         reason: String,
     },
+    /// Given weights, labels or error signals that do not fit the network.
+    #[error("{what} has {found} values; the network needs {needed}")]
+    GivenLength {
+        /// Which of them.
+        what: String,
+        /// Number of values given.
+        found: usize,
+        /// Number of values that fit.
+        needed: usize,
+    },
+    /// A label without an output.
+    #[error("label {label} of input {input} is not below the network's {classes} outputs")]
+    Label {
+        /// The label.
+        label: usize,
+        /// Its input, from 0.
+        input: usize,
+        /// Width of the output.
+        classes: usize,
+    },
     /// Draws without matrices would not have the network's law.
     #[error(
         "matrix-free draws would not be exact: layer {layer}, {reason}; draw every weight (dense), or let the method be chosen (auto)"

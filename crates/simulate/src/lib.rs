@@ -70,6 +70,7 @@
 
 mod error;
 mod exact;
+mod given;
 mod inputs;
 mod jacobian;
 mod kernel;
@@ -84,6 +85,7 @@ mod tests;
 mod trace;
 
 pub use error::SimulateError;
+pub use given::{ErrorSignals, GivenLayer, GivenMeasured, measure_given};
 pub use jacobian::jacobian_singular_values;
 pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};

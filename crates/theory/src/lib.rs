@@ -27,6 +27,7 @@
 //! ```
 
 mod backward;
+mod blind_loss;
 mod chain;
 mod critical_rate;
 mod depth_limit;
@@ -51,6 +52,7 @@ mod signal;
 mod spectrum;
 mod steps;
 
+pub use blind_loss::blind_cross_entropy;
 pub use critical_rate::CriticalRate;
 pub use depth_limit::{DepthLimit, Phase};
 pub use edge::{EdgePoint, edge_of_chaos};

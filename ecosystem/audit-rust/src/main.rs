@@ -3,6 +3,7 @@
 //! `cargo run --release` prints the tables, `cargo test --release` asserts what they say: burn's row layout and
 //! candle start as documented; burn 0.22's column layout passes the fans in the other order
 //! (burn-nn 0.22.1, src/modules/linear.rs, `LinearLayout::Col`), and the audit names it.
+//! `cargo run --release -- write DIR` writes one layer of each, which the claims on frameworks read.
 
 use std::error::Error;
 use std::path::Path;
@@ -14,7 +15,16 @@ use gainstage_audit::{Audit, Checkpoint, Options, audit};
 /// No two neighbours have a ratio of 2, whose square root is a factor of its own.
 const WIDTHS: [usize; 6] = [300, 200, 150, 170, 90, 10];
 
+/// The layer that is written.
+const WRITTEN: (usize, usize) = (150, 40);
+
 fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, dir] = arguments.as_slice()
+        && command == "write"
+    {
+        return write(Path::new(dir));
+    }
     for (name, report) in [
         ("burn, Linear with its default", burn(LinearLayout::Row, None)?),
         ("burn, Linear with LinearLayout::Col", burn(LinearLayout::Col, None)?),
@@ -33,12 +43,37 @@ fn kaiming() -> Initializer {
     Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false }
 }
 
+fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
+    for (name, layout) in [("burn_row", LinearLayout::Row), ("burn_col", LinearLayout::Col)] {
+        let arrays = burn_arrays(&[WRITTEN.0, WRITTEN.1], layout, None)?;
+        std::fs::write(dir.join(name).with_extension("safetensors"), safetensors(&arrays))?;
+    }
+    let variables = VarMap::new();
+    let builder =
+        VarBuilder::from_varmap(&variables, candle_core::DType::F32, &candle_core::Device::Cpu);
+    candle_nn::linear(WRITTEN.0, WRITTEN.1, builder.pp("fc0"))?;
+    variables.save(dir.join("candle.safetensors"))?;
+    Ok(())
+}
+
 /// Linear layers of burn; a weight is `[d_input, d_output]` in either layout.
 fn burn(layout: LinearLayout, initializer: Option<Initializer>) -> Result<Audit, Box<dyn Error>> {
+    let arrays = burn_arrays(&WIDTHS, layout, initializer)?;
+    let checkpoint = Checkpoint::from_bytes(Path::new("burn.safetensors"), safetensors(&arrays))?;
+    Ok(audit(&checkpoint, &Options::default())?)
+}
+
+type Array = (String, Vec<usize>, Vec<f32>);
+
+fn burn_arrays(
+    widths: &[usize],
+    layout: LinearLayout,
+    initializer: Option<Initializer>,
+) -> Result<Vec<Array>, Box<dyn Error>> {
     let device = burn::tensor::Device::default();
     device.seed(7);
     let mut arrays = Vec::new();
-    for (l, pair) in WIDTHS.windows(2).enumerate() {
+    for (l, pair) in widths.windows(2).enumerate() {
         let mut config = LinearConfig::new(pair[0], pair[1]).with_layout(layout);
         if let Some(initializer) = &initializer {
             config = config.with_initializer(initializer.clone());
@@ -55,8 +90,7 @@ fn burn(layout: LinearLayout, initializer: Option<Initializer>) -> Result<Audit,
             arrays.push((format!("fc{l}.bias"), vec![pair[1]], bias));
         }
     }
-    let checkpoint = Checkpoint::from_bytes(Path::new("burn.safetensors"), safetensors(&arrays))?;
-    Ok(audit(&checkpoint, &Options::default())?)
+    Ok(arrays)
 }
 
 /// Linear layers of candle, saved by candle.
@@ -75,7 +109,7 @@ fn candle() -> Result<Audit, Box<dyn Error>> {
     Ok(report?)
 }
 
-fn safetensors(arrays: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
+fn safetensors(arrays: &[Array]) -> Vec<u8> {
     let mut data = Vec::new();
     let mut entries = Vec::new();
     for (name, shape, values) in arrays {

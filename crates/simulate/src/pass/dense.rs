@@ -22,7 +22,10 @@ impl<T: Compute> Pass<'_, T> {
         let key = self.key(Purpose::Weights, index as u32);
         let failed = |reason| SimulateError::Weights { layer: index + 1, reason };
         out.resize(shape.elements(), T::ZERO);
-        if out.len() < DIVIDED || !is_independent(initializer) {
+        if let Some(given) = self.given {
+            let weights = &given[index].weights;
+            out.iter_mut().zip(weights).for_each(|(o, &w)| *o = T::from_f64(w));
+        } else if out.len() < DIVIDED || !is_independent(initializer) {
             T::fill(initializer, shape, key, out).map_err(failed)?;
         } else {
             let law = initializer.law(shape)?;
@@ -67,10 +70,17 @@ impl<T: Compute> Pass<'_, T> {
             None
         };
 
-        if dense.bias != Initializer::zeros() {
-            let mut bias = vec![T::ZERO; dense.width];
-            T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
-                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+        let mut bias = Vec::new();
+        match self.given {
+            Some(given) => bias.extend(given[index].bias.iter().map(|&b| T::from_f64(b))),
+            None if dense.bias != Initializer::zeros() => {
+                bias.resize(dense.width, T::ZERO);
+                T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
+                    .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+            }
+            None => {}
+        }
+        if !bias.is_empty() {
             for row in z.chunks_exact_mut(dense.width) {
                 row.iter_mut().zip(&bias).for_each(|(z, &b)| *z = z.plus(b));
             }

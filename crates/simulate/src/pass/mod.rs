@@ -10,6 +10,7 @@ use gainstage_init::{Key, Purpose};
 use gainstage_spec::{Activation, Dense, Initializer, Law, Layer, Network, WeightShape};
 use gainstage_stats::Moments;
 
+use crate::given::GivenLayer;
 use crate::inputs;
 use crate::kernel::{self, NormAxis};
 use crate::method::keeps_weights;
@@ -44,6 +45,8 @@ struct Pass<'a, T> {
     trial: u32,
     batch: usize,
     shapes: &'a [WeightShape],
+    /// Weights that exist and are not drawn.
+    given: Option<&'a [GivenLayer]>,
     keep_weights: bool,
     stage: Stage,
     traces: Vec<Option<LayerDraw>>,
@@ -126,6 +129,23 @@ pub(crate) fn draw_with<T: Compute>(
     error: Option<Vec<T>>,
     observer: &mut impl Observer<T>,
 ) -> Result<(Draw, Vec<T>), SimulateError> {
+    let injected = |output: &[T]| match error {
+        Some(error) => Ok(error),
+        None => inputs::error_signals(setup, trial, output.len() / setup.batch),
+    };
+    pass(network, shapes, setup, trial, None, injected, observer)
+}
+
+/// Forward, the error signal that `error` makes of the output, and backward, through drawn or given weights.
+pub(crate) fn pass<T: Compute>(
+    network: &Network,
+    shapes: &[WeightShape],
+    setup: &Setup,
+    trial: u32,
+    given: Option<&[GivenLayer]>,
+    error: impl FnOnce(&[T]) -> Result<Vec<T>, SimulateError>,
+    observer: &mut impl Observer<T>,
+) -> Result<(Draw, Vec<T>), SimulateError> {
     let weights: usize = shapes.iter().map(WeightShape::elements).sum();
     let segments = segments::plan::<T>(network, setup)?;
     let whole = segments.len() == 1;
@@ -134,6 +154,7 @@ pub(crate) fn draw_with<T: Compute>(
         trial,
         batch: setup.batch,
         shapes,
+        given,
         keep_weights: whole && keeps_weights(weights, setup.precision),
         stage: Stage::Once,
         traces: vec![None; shapes.len()],

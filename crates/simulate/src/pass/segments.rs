@@ -7,7 +7,6 @@ use std::ops::Range;
 use gainstage_spec::{Layer, Network};
 
 use super::{Compute, Incoming, Observer, Pass, Slopes, Stage};
-use crate::inputs;
 use crate::{Real, Setup, SimulateError};
 
 /// A signal between segments, and the streams' places there.
@@ -24,7 +23,7 @@ impl<T: Compute> Pass<'_, T> {
         network: &Network,
         segments: &[Range<usize>],
         mut h: Vec<T>,
-        error: Option<Vec<T>>,
+        error: impl FnOnce(&[T]) -> Result<Vec<T>, SimulateError>,
         observer: &mut impl Observer<T>,
     ) -> Result<Vec<T>, SimulateError> {
         let mut checkpoints = Vec::with_capacity(segments.len());
@@ -38,11 +37,7 @@ impl<T: Compute> Pass<'_, T> {
             }
             (h, saved) = self.forward(&network.layers[segment.clone()], h, observer)?;
         }
-        let mut gradient = match error {
-            Some(error) => error,
-            None => inputs::error_signals(self.setup, self.trial, h.len() / self.batch)?,
-        };
-        gradient = self.backward(saved, gradient, observer)?;
+        let mut gradient = self.backward(saved, error(&h)?, observer)?;
         self.stage = Stage::Again;
         for segment in segments.iter().rev().skip(1) {
             let Some(checkpoint) = checkpoints.pop() else { break };
