@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gainstage_claims::{Lab, Record, Run, Verdict, document, find, ledger, run as run_claim};
+use gainstage_claims::{Claim, Lab, Record, Run, Verdict, document, find, ledger, run_all};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Table};
 use serde::Serialize;
@@ -21,12 +21,11 @@ struct Results<'a> {
 }
 
 pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
+    if args.planted {
+        return crate::planted::run(common, args);
+    }
     let started = Instant::now();
-    let claims = if args.only.is_empty() {
-        ledger()
-    } else {
-        args.only.iter().map(|code| find(code)).collect::<Result<Vec<_>, _>>()?
-    };
+    let claims = chosen(args)?;
     let budget = args.budget.unwrap_or_default();
     let data = crate::data::load(common, args.data.as_ref().unwrap_or(&Source::Auto))?;
     output::note(common, &format!("images: {} ({})", data.name, data.source));
@@ -40,13 +39,9 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
         Arc::clone(&data),
         Arc::new(move |said: &str| words.set_message(said.to_owned())),
     );
-    let mut runs = Vec::new();
-    for claim in claims {
-        bar.set_message(format!("{} {:?}", claim.code, claim.chapter).to_lowercase());
-        let (record, outcome) = run_claim(claim, &lab)?;
-        runs.push(Run { claim, record, outcome });
-        bar.inc(1);
-    }
+    let begin = |claim: &Claim| bar.set_message(claim.code);
+    let workers = rayon::current_num_threads();
+    let runs = run_all(&claims, &lab, workers, &begin, &|_| bar.inc(1))?;
     bar.finish_and_clear();
 
     let seconds = started.elapsed().as_secs_f64();
@@ -67,6 +62,14 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
     let text = summary(common, &runs, &surprises, seconds);
     output::result(common, &results, &[table(&runs)], &text)?;
     Ok(if surprises.is_empty() { Exit::Clean } else { Exit::Findings })
+}
+
+/// The claims that --only names, or all.
+pub(crate) fn chosen(args: &Verify) -> anyhow::Result<Vec<&'static Claim>> {
+    if args.only.is_empty() {
+        return Ok(ledger());
+    }
+    Ok(args.only.iter().map(|code| find(code)).collect::<Result<_, _>>()?)
 }
 
 fn table(runs: &[Run]) -> Table {

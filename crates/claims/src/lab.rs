@@ -53,6 +53,24 @@ pub struct Lab {
     pub(crate) code: &'static str,
 }
 
+impl std::fmt::Display for Plant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gain(factor) => write!(f, "every measured weight times {factor}"),
+            Self::ShuffledLabels => f.write_str("labels of the training images shuffled"),
+            Self::Leak(slope) => write!(f, "every measured ReLU leaks with slope {slope}"),
+            Self::SwappedFans => f.write_str("fan-in and fan-out exchanged"),
+            Self::Jitter(std) => {
+                write!(f, "constant weights with noise of standard deviation {std}")
+            }
+            Self::Lopsided(factor) => {
+                write!(f, "the first compared start's weights times {factor}")
+            }
+            Self::SharedSeed => f.write_str("replicates share one seed"),
+        }
+    }
+}
+
 impl std::fmt::Debug for Lab {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lab")
@@ -75,9 +93,10 @@ impl Lab {
 
     /// The same with an error planted.
     #[must_use]
-    pub fn with_plant(mut self, plant: Plant) -> Self {
-        self.plant = Some(plant);
-        self
+    pub fn with_plant(self, plant: Plant) -> Self {
+        // Nothing that was trained without the error is to be found in its place.
+        let fresh = Self::new(self.seed, self.budget, self.data, self.progress);
+        Self { plant: Some(plant), code: self.code, ..fresh }
     }
 
     /// The rate at which each of a claim's tests runs: the family rate divided by the family's size.

@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod chapters;
+mod choosing;
 mod claim;
 mod comparison;
 mod coverage;
@@ -33,9 +35,11 @@ mod gains;
 mod he;
 mod lab;
 mod ledger;
+mod limits;
 mod mean_field;
 mod notebook;
 mod saturation;
+mod side_by_side;
 mod signal;
 mod spectra;
 mod structure;
@@ -53,3 +57,4 @@ pub use figures::{LayerPanel, Readers, layer_figure};
 pub use lab::{FAMILY_RATE, FAMILY_SIZE, Lab, Plant};
 pub use ledger::{find, ledger, run};
 pub use notebook::{INITS, ModelRun, Runs, SeedRun, notebook, notebook_figures, resume_notebook};
+pub use side_by_side::{Planted, run_all, run_planted};

@@ -18,6 +18,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
+        Self::first(lab, usize::MAX)
+    }
+
+    /// The same with at most so many images to train on.
+    pub(crate) fn first(lab: &Lab, most: usize) -> Result<Self, ClaimError> {
         let data = &lab.data;
         let found = data.train.len();
         // A small data set holds out a twelfth, as 5,000 are of 60,000.
@@ -25,7 +30,7 @@ impl Prepared {
         if held_out == 0 {
             return Err(ClaimError::Data { found, needed: 12 });
         }
-        let mut train = data.train.slice(held_out..found);
+        let mut train = data.train.slice(held_out..held_out.saturating_add(most).min(found));
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
             let labels = train.labels.clone();
