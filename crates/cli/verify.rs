@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gainstage_claims::{Claim, Lab, Record, Run, Verdict, document, find, ledger, run_all};
+use gainstage_claims::{
+    Calibration, Claim, Lab, Record, Run, Verdict, calibrate, document, find, ledger, run_all,
+};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Table};
 use serde::Serialize;
@@ -18,6 +20,8 @@ struct Results<'a> {
     data: &'a str,
     seconds: f64,
     claims: Vec<&'a Record>,
+    /// Of a run of the whole ledger.
+    calibration: Option<&'a Calibration>,
 }
 
 pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
@@ -42,6 +46,8 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
     let begin = |claim: &Claim| bar.set_message(claim.code);
     let workers = rayon::current_num_threads();
     let runs = run_all(&claims, &lab, workers, &begin, &|_| bar.inc(1))?;
+    bar.set_message("calibration");
+    let calibration = if args.only.is_empty() { Some(calibrate(&lab)?) } else { None };
     bar.finish_and_clear();
 
     let seconds = started.elapsed().as_secs_f64();
@@ -52,9 +58,10 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
         data: &data.name,
         seconds,
         claims: runs.iter().map(|r| &r.record).collect(),
+        calibration: calibration.as_ref(),
     };
     let again = reproducibility(common, args, &results, &data.source, seconds);
-    document(&runs, again).write_bundle(&common.out)?;
+    document(&runs, calibration.as_ref(), again).write_bundle(&common.out)?;
     gainstage_report::write_json(&common.out.join("results.json"), &results)?;
 
     let surprises: Vec<&Run> =

@@ -2,6 +2,8 @@
 
 use gainstage_report::{Badge, Block, Card, Cell, Document, Section, Table, Tone};
 
+use crate::calibration::Calibration;
+use crate::calibration_report::calibration_section;
 use crate::chapters::CHAPTERS;
 use crate::claim::{Claim, Conclusion, Finding, Outcome, Record, Verdict};
 use crate::figures::significant;
@@ -18,8 +20,12 @@ pub struct Run {
     pub outcome: Outcome,
 }
 
-/// Typesets runs; `reproducibility` is printed at the end.
-pub fn document(runs: &[Run], reproducibility: Vec<(String, String)>) -> Document {
+/// Typesets runs, and the calibration if there is one; `reproducibility` is printed at the end.
+pub fn document(
+    runs: &[Run],
+    calibration: Option<&Calibration>,
+    reproducibility: Vec<(String, String)>,
+) -> Document {
     let mut document = Document::new(
         "Weight initialization, put to the test",
         "Every statement below has a prediction, an experiment and a rule that decides; the verdict is the measurement's. Rules that were \
@@ -41,6 +47,7 @@ pub fn document(runs: &[Run], reproducibility: Vec<(String, String)>) -> Documen
         document.sections.push(section);
     }
     document.sections.extend(choosing::section(runs));
+    document.sections.extend(calibration.map(calibration_section));
     document.sections.push(limits::section(runs));
     document.reproducibility = reproducibility;
     document

@@ -51,6 +51,8 @@ pub struct Lab {
     pub(crate) notebook: Arc<OnceLock<Runs>>,
     /// Code of the claim that is running: part of every experiment's seed.
     pub(crate) code: &'static str,
+    /// See [`Lab::alpha`]; another one where the instruments themselves are tried.
+    pub(crate) rate: Probability,
 }
 
 impl std::fmt::Display for Plant {
@@ -82,13 +84,26 @@ impl std::fmt::Debug for Lab {
 
 impl Lab {
     /// A lab without planted errors.
+    ///
+    /// # Panics
+    /// Never: the quotient of two constants lies in (0, 1).
     pub fn new(
         seed: u64,
         budget: Budget,
         data: Arc<Dataset>,
         progress: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
-        Self { seed, budget, data, plant: None, progress, notebook: Arc::default(), code: "" }
+        Self {
+            seed,
+            budget,
+            data,
+            plant: None,
+            progress,
+            notebook: Arc::default(),
+            code: "",
+            rate: Probability::new(FAMILY_RATE / FAMILY_SIZE as f64)
+                .expect("a rate between 0 and 1"),
+        }
     }
 
     /// The same with an error planted.
@@ -100,11 +115,8 @@ impl Lab {
     }
 
     /// The rate at which each of a claim's tests runs: the family rate divided by the family's size.
-    ///
-    /// # Panics
-    /// Never: the quotient of the two constants lies in (0, 1).
     pub fn alpha(&self) -> Probability {
-        Probability::new(FAMILY_RATE / FAMILY_SIZE as f64).expect("a rate between 0 and 1")
+        self.rate
     }
 
     /// A seed of its own for every experiment of every claim, by name (64-bit FNV-1a, mixed with the root).

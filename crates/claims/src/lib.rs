@@ -19,6 +19,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibration;
+mod calibration_report;
 mod chapters;
 mod choosing;
 mod claim;
@@ -33,6 +35,7 @@ mod figures;
 mod finite_width;
 mod gains;
 mod he;
+mod instruments;
 mod lab;
 mod ledger;
 mod limits;
@@ -50,6 +53,8 @@ mod variants;
 mod verdict;
 mod xavier;
 
+pub use calibration::{Calibrated, Calibration, calibrate};
+pub use calibration_report::calibration_section;
 pub use claim::{Budget, Chapter, Claim, Conclusion, Finding, Outcome, Record, Verdict};
 pub use document::{Run, document};
 pub use error::ClaimError;
