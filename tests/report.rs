@@ -20,7 +20,7 @@ fn a_report_holds_every_claim_and_can_be_drawn_again() {
         })
         .collect();
     let dir = tempfile::tempdir().expect("a temporary folder");
-    let report = document(&runs, vec![("seed".to_owned(), "1".to_owned())]);
+    let report = document(&runs, None, vec![("seed".to_owned(), "1".to_owned())]);
     report.write_bundle(dir.path()).expect("writes");
     let page = std::fs::read_to_string(dir.path().join("index.html")).expect("reads");
     for wanted in [

@@ -14,6 +14,7 @@ use crate::sweep::{Axis, Shard};
 const EXAMPLES: &str = "Examples:
   gainstage                                  run the ledger at the standard budget, write reports/index.html
   gainstage verify --budget quick --only HE01,XAV07
+  gainstage verify --planted                 plant errors: every verdict must change
   gainstage notebook --seeds 3 --data auto
   gainstage train network.toml --epochs 5
   gainstage propagate --init he-normal --activation relu --depth 50 --width 512
@@ -114,6 +115,10 @@ pub(crate) struct Verify {
     /// Images: auto, mnist, fashion-mnist, synthetic, or a folder of IDX files. [default: auto]
     #[arg(long, value_name = "SOURCE")]
     pub(crate) data: Option<Source>,
+    /// Instead, plant each claim's errors one by one and tell which verdicts change, at the quick budget unless
+    /// another is named. Exit code 1 if one does not.
+    #[arg(long)]
+    pub(crate) planted: bool,
 }
 
 #[derive(Clone, Debug, Args)]

@@ -11,6 +11,7 @@ mod merge;
 mod notebook;
 mod output;
 mod phase;
+mod planted;
 mod predict;
 mod progress;
 mod propagate;
@@ -65,7 +66,7 @@ fn run(cli: Cli) -> anyhow::Result<Exit> {
         Some(command) => {
             if verify != args::Verify::default() {
                 anyhow::bail!(
-                    "--budget, --only and --data belong behind the subcommand: gainstage verify --budget quick"
+                    "--budget, --only, --data and --planted belong behind the subcommand: gainstage verify --budget quick"
                 );
             }
             match command {

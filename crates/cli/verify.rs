@@ -1,7 +1,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gainstage_claims::{Lab, Record, Run, Verdict, document, find, ledger, run as run_claim};
+use gainstage_claims::{
+    Calibration, Claim, Lab, Record, Run, Verdict, calibrate, document, find, ledger, run_all,
+};
 use gainstage_data::Source;
 use gainstage_report::{Cell, Table};
 use serde::Serialize;
@@ -18,15 +20,16 @@ struct Results<'a> {
     data: &'a str,
     seconds: f64,
     claims: Vec<&'a Record>,
+    /// Of a run of the whole ledger.
+    calibration: Option<&'a Calibration>,
 }
 
 pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
+    if args.planted {
+        return crate::planted::run(common, args);
+    }
     let started = Instant::now();
-    let claims = if args.only.is_empty() {
-        ledger()
-    } else {
-        args.only.iter().map(|code| find(code)).collect::<Result<Vec<_>, _>>()?
-    };
+    let claims = chosen(args)?;
     let budget = args.budget.unwrap_or_default();
     let data = crate::data::load(common, args.data.as_ref().unwrap_or(&Source::Auto))?;
     output::note(common, &format!("images: {} ({})", data.name, data.source));
@@ -40,13 +43,11 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
         Arc::clone(&data),
         Arc::new(move |said: &str| words.set_message(said.to_owned())),
     );
-    let mut runs = Vec::new();
-    for claim in claims {
-        bar.set_message(format!("{} {:?}", claim.code, claim.chapter).to_lowercase());
-        let (record, outcome) = run_claim(claim, &lab)?;
-        runs.push(Run { claim, record, outcome });
-        bar.inc(1);
-    }
+    let begin = |claim: &Claim| bar.set_message(claim.code);
+    let workers = rayon::current_num_threads();
+    let runs = run_all(&claims, &lab, workers, &begin, &|_| bar.inc(1))?;
+    bar.set_message("calibration");
+    let calibration = if args.only.is_empty() { Some(calibrate(&lab)?) } else { None };
     bar.finish_and_clear();
 
     let seconds = started.elapsed().as_secs_f64();
@@ -57,9 +58,10 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
         data: &data.name,
         seconds,
         claims: runs.iter().map(|r| &r.record).collect(),
+        calibration: calibration.as_ref(),
     };
     let again = reproducibility(common, args, &results, &data.source, seconds);
-    document(&runs, again).write_bundle(&common.out)?;
+    document(&runs, calibration.as_ref(), again).write_bundle(&common.out)?;
     gainstage_report::write_json(&common.out.join("results.json"), &results)?;
 
     let surprises: Vec<&Run> =
@@ -67,6 +69,14 @@ pub(crate) fn run(common: &Common, args: &Verify) -> anyhow::Result<Exit> {
     let text = summary(common, &runs, &surprises, seconds);
     output::result(common, &results, &[table(&runs)], &text)?;
     Ok(if surprises.is_empty() { Exit::Clean } else { Exit::Findings })
+}
+
+/// The claims that --only names, or all.
+pub(crate) fn chosen(args: &Verify) -> anyhow::Result<Vec<&'static Claim>> {
+    if args.only.is_empty() {
+        return Ok(ledger());
+    }
+    Ok(args.only.iter().map(|code| find(code)).collect::<Result<_, _>>()?)
 }
 
 fn table(runs: &[Run]) -> Table {

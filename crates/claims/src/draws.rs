@@ -1,6 +1,6 @@
 //! What claims measure beyond the growth of one input's signal: pairs of inputs, shares, spreads.
 
-use gainstage_simulate::{InputSource, Measured, Setup, measure};
+use gainstage_simulate::{InputSource, Measured, Setup, choose, measure};
 use gainstage_spec::{
     Activation, Dense, FanMode, Initializer, InputStatistics, Inputs, Layer, Network,
     ScalingDistribution,
@@ -13,15 +13,18 @@ use crate::signal::{Side, Signal, equality};
 use crate::{ClaimError, Lab};
 
 impl Lab {
-    /// Measures a network, with the planted error if there is one, under a seed of the label's own.
+    /// Measures a network, with the planted error if there is one, by the cheaper of the methods that
+    /// are exact for it. A label has a stream of its own: two experiments of a claim are independent.
     pub(crate) fn measure(
         &self,
         label: &str,
         network: &Network,
         setup: Setup,
     ) -> Result<Measured, ClaimError> {
+        let network = self.planted(network);
         let setup = Setup { seed: self.seed_for(label), ..setup };
-        Ok(measure(&self.planted(network), &setup)?)
+        let method = choose(&network, &setup)?.method;
+        Ok(measure(&network, &Setup { method, ..setup })?)
     }
 
     /// Coverage of the interval that a two one-sided test at [`Lab::alpha`] corresponds to.

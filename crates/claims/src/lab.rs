@@ -51,6 +51,26 @@ pub struct Lab {
     pub(crate) notebook: Arc<OnceLock<Runs>>,
     /// Code of the claim that is running: part of every experiment's seed.
     pub(crate) code: &'static str,
+    /// See [`Lab::alpha`]; another one where the instruments themselves are tried.
+    pub(crate) rate: Probability,
+}
+
+impl std::fmt::Display for Plant {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gain(factor) => write!(f, "every measured weight times {factor}"),
+            Self::ShuffledLabels => f.write_str("labels of the training images shuffled"),
+            Self::Leak(slope) => write!(f, "every measured ReLU leaks with slope {slope}"),
+            Self::SwappedFans => f.write_str("fan-in and fan-out exchanged"),
+            Self::Jitter(std) => {
+                write!(f, "constant weights with noise of standard deviation {std}")
+            }
+            Self::Lopsided(factor) => {
+                write!(f, "the first compared start's weights times {factor}")
+            }
+            Self::SharedSeed => f.write_str("replicates share one seed"),
+        }
+    }
 }
 
 impl std::fmt::Debug for Lab {
@@ -64,28 +84,39 @@ impl std::fmt::Debug for Lab {
 
 impl Lab {
     /// A lab without planted errors.
+    ///
+    /// # Panics
+    /// Never: the quotient of two constants lies in (0, 1).
     pub fn new(
         seed: u64,
         budget: Budget,
         data: Arc<Dataset>,
         progress: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
-        Self { seed, budget, data, plant: None, progress, notebook: Arc::default(), code: "" }
+        Self {
+            seed,
+            budget,
+            data,
+            plant: None,
+            progress,
+            notebook: Arc::default(),
+            code: "",
+            rate: Probability::new(FAMILY_RATE / FAMILY_SIZE as f64)
+                .expect("a rate between 0 and 1"),
+        }
     }
 
     /// The same with an error planted.
     #[must_use]
-    pub fn with_plant(mut self, plant: Plant) -> Self {
-        self.plant = Some(plant);
-        self
+    pub fn with_plant(self, plant: Plant) -> Self {
+        // Nothing that was trained without the error is to be found in its place.
+        let fresh = Self::new(self.seed, self.budget, self.data, self.progress);
+        Self { plant: Some(plant), code: self.code, ..fresh }
     }
 
     /// The rate at which each of a claim's tests runs: the family rate divided by the family's size.
-    ///
-    /// # Panics
-    /// Never: the quotient of the two constants lies in (0, 1).
     pub fn alpha(&self) -> Probability {
-        Probability::new(FAMILY_RATE / FAMILY_SIZE as f64).expect("a rate between 0 and 1")
+        self.rate
     }
 
     /// A seed of its own for every experiment of every claim, by name (64-bit FNV-1a, mixed with the root).

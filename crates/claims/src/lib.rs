@@ -19,6 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibration;
+mod calibration_report;
+mod chapters;
+mod choosing;
 mod claim;
 mod comparison;
 mod coverage;
@@ -32,11 +36,14 @@ mod finite_width;
 mod frameworks;
 mod gains;
 mod he;
+mod instruments;
 mod lab;
 mod ledger;
+mod limits;
 mod mean_field;
 mod notebook;
 mod saturation;
+mod side_by_side;
 mod signal;
 mod spectra;
 mod structure;
@@ -47,6 +54,8 @@ mod variants;
 mod verdict;
 mod xavier;
 
+pub use calibration::{Calibrated, Calibration, calibrate};
+pub use calibration_report::calibration_section;
 pub use claim::{Budget, Chapter, Claim, Conclusion, Finding, Outcome, Record, Verdict};
 pub use document::{Run, document};
 pub use error::ClaimError;
@@ -54,3 +63,4 @@ pub use figures::{LayerPanel, Readers, layer_figure};
 pub use lab::{FAMILY_RATE, FAMILY_SIZE, Lab, Plant};
 pub use ledger::{find, ledger, run};
 pub use notebook::{INITS, ModelRun, Runs, SeedRun, notebook, notebook_figures, resume_notebook};
+pub use side_by_side::{Planted, run_all, run_planted};

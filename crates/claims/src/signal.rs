@@ -1,14 +1,14 @@
 //! The experiment behind most claims: a described network, predicted and measured.
 
-use gainstage_simulate::{Energy, InputSource, LayerDraw, Measured, Setup, measure_with_progress};
+use gainstage_simulate::{Energy, LayerDraw, Measured};
 use gainstage_spec::{
-    Activation, Dense, FanMode, Initializer, InputStatistics, Inputs, Layer, Network,
-    ScalingDistribution,
+    Activation, Dense, FanMode, Initializer, InputStatistics, Layer, Network, ScalingDistribution,
 };
 use gainstage_stats::Moments;
 use gainstage_theory::{LayerPrediction, Options, Predicted, Prediction, predict};
 
 use crate::claim::{Conclusion, Finding};
+use crate::draws::one_input;
 use crate::{ClaimError, Lab, Plant};
 
 /// Which signal of a layer.
@@ -61,15 +61,7 @@ impl Signal {
     ) -> Result<Self, ClaimError> {
         let prediction =
             predict(network, &InputStatistics::gaussian(network.input), &Options::default())?;
-        let setup = Setup {
-            // A label's own stream: two experiments of one claim are independent.
-            seed: lab.seed_for(label),
-            trials,
-            batch: 1,
-            inputs: InputSource::Random(Inputs::Sphere),
-            ..Setup::default()
-        };
-        let measured = measure_with_progress(&lab.planted(network), &setup, &|| ())?;
+        let measured = lab.measure(label, network, one_input(trials))?;
         Ok(Self { label: label.to_owned(), prediction, measured })
     }
 
@@ -300,7 +292,7 @@ fn swapped(weights: &Initializer) -> Initializer {
 }
 
 /// The initializer with every weight multiplied by `factor`.
-fn scaled(weights: &Initializer, factor: f64) -> Initializer {
+pub(crate) fn scaled(weights: &Initializer, factor: f64) -> Initializer {
     match weights.clone() {
         Initializer::Constant { value } => Initializer::Constant { value: value * factor },
         Initializer::Uniform { low, high } => {

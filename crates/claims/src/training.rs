@@ -17,6 +17,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
+        Self::first(lab, usize::MAX)
+    }
+
+    /// The same with at most so many images to train on.
+    pub(crate) fn first(lab: &Lab, most: usize) -> Result<Self, ClaimError> {
         let data = &lab.data;
         let found = data.train.len();
         // A small data set holds out a twelfth, as 5,000 are of 60,000.
@@ -27,7 +32,9 @@ impl Prepared {
         let width = data.train.pixels_per_image();
         let (validation, train) = data.train.pixels.split_at(held_out * width);
         let (validation_labels, labels) = data.train.labels.split_at(held_out);
-        let mut labels = labels.to_vec();
+        let most = most.min(labels.len());
+        let train = &train[..most * width];
+        let mut labels = labels[..most].to_vec();
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
             let (before, n) = (labels.clone(), labels.len());

@@ -43,7 +43,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Qualified if ReLU explodes as predicted, the tanh signal stays at its fixed point within 2%, and the tanh gradient \
              grows by the predicted factor within 5%; supported if the tanh signal grows too; refuted if ReLU does not explode.",
         expected: Verdict::Qualified,
-        planted: &[],
+        planted: &[Plant::Gain(1.05)],
         run: too_large,
     },
     Claim {
@@ -57,7 +57,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              not below 97%); refuted if an interval lies below that. What counts as underflow was made precise after first runs: a signal \
              whose last survivors the activation cuts off has underflowed too.",
         expected: Verdict::Supported,
-        planted: &[],
+        planted: &[Plant::Gain(1.05)],
         run: number_formats,
     },
 ];

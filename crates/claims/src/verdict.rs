@@ -16,3 +16,14 @@ pub(crate) fn all_hold(findings: &[Finding], verdict: Verdict) -> Verdict {
         verdict
     }
 }
+
+/// For a statement that theory contradicts: refuted only where theory explains what is seen instead.
+///
+/// `claimed` holds the measurement against the statement, `explained` against theory.
+pub(crate) fn against_theory(claimed: &[Finding], explained: &[Finding]) -> Verdict {
+    match (all_hold(claimed, Verdict::Supported), all_hold(explained, Verdict::Supported)) {
+        (Verdict::Refuted, Verdict::Supported) => Verdict::Refuted,
+        (Verdict::Refuted, _) => Verdict::Inconclusive,
+        (verdict, _) => verdict,
+    }
+}

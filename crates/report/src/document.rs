@@ -41,6 +41,13 @@ pub enum Block {
     Figure(Figure),
     /// Something that opens.
     Card(Card),
+    /// More that opens: a line, and what stands beneath it.
+    Fold {
+        /// Shown while closed.
+        summary: String,
+        /// What opening shows.
+        blocks: Vec<Block>,
+    },
     /// Preformatted text.
     Code(String),
     /// A short text set apart.
@@ -92,6 +99,18 @@ pub enum Tone {
     Neutral,
 }
 
+impl Tone {
+    /// A sign that says the same without colour.
+    pub(crate) fn sign(self) -> &'static str {
+        match self {
+            Self::Good => "✓",
+            Self::Bad => "✗",
+            Self::Mixed => "±",
+            Self::Neutral => "?",
+        }
+    }
+}
+
 impl Badge {
     /// A badge.
     pub fn new(label: impl Into<String>, tone: Tone) -> Self {
@@ -140,8 +159,8 @@ impl Document {
 fn walk<'a>(blocks: &'a [Block], visit: &mut impl FnMut(&'a Block)) {
     for block in blocks {
         visit(block);
-        if let Block::Card(card) = block {
-            walk(&card.blocks, visit);
+        if let Block::Card(Card { blocks, .. }) | Block::Fold { blocks, .. } = block {
+            walk(blocks, visit);
         }
     }
 }

@@ -29,4 +29,4 @@ pub use error::ReportError;
 pub use figure::{Axis, AxisScale, ColourMap, Figure, Mark, Panel, Point};
 pub use files::{write_bytes, write_json, write_text};
 pub use number::significant;
-pub use table::{Cell, Table};
+pub use table::{Cell, Link, Table};

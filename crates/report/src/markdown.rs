@@ -48,6 +48,10 @@ fn blocks(list: &[Block], out: &mut String) {
                 );
                 blocks(&card.blocks, out);
             }
+            Block::Fold { summary, blocks: inner } => {
+                *out += &format!("**{}**\n\n", inline::markdown(summary));
+                blocks(inner, out);
+            }
             Block::Callout { text, .. } => *out += &format!("> {}\n\n", inline::markdown(text)),
             Block::Code(text) => *out += &format!("```\n{text}\n```\n\n"),
         }

@@ -29,6 +29,28 @@ pub enum Cell {
     Count(usize),
     /// A coloured word.
     Badge(Badge),
+    /// Names with what is said of each.
+    Links(Vec<Link>),
+}
+
+/// A name, where it leads, and a coloured word beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The name.
+    pub text: String,
+    /// An anchor or address; `None` where there is none.
+    pub to: Option<String>,
+    /// The word.
+    pub badge: Badge,
+}
+
+impl Link {
+    fn inline(&self) -> String {
+        match &self.to {
+            Some(to) => format!("[{}]({to}) {}", self.text, self.badge.label),
+            None => format!("{} {}", self.text, self.badge.label),
+        }
+    }
 }
 
 /// JSON has no infinity and no NaN; they are written as words.
@@ -112,13 +134,14 @@ impl Cell {
             Self::Number(value) => significant(*value),
             Self::Count(count) => count.to_string(),
             Self::Badge(badge) => badge.label.clone(),
+            Self::Links(links) => links.iter().map(Link::inline).collect::<Vec<_>>().join(", "),
         }
     }
 
     fn terminal(&self) -> String {
         match self {
             Self::Number(value) => ascii(*value),
-            Self::Text(text) => inline::plain(text),
+            Self::Text(_) | Self::Links(_) => inline::plain(&self.display()),
             other => other.display(),
         }
     }
@@ -271,5 +294,20 @@ mod tests {
             assert!(table.to_text().lines().count() == 3 && table.to_markdown().contains('|'));
             assert!(matches!(table.to_csv(), Err(ReportError::Encode { .. })));
         }
+    }
+
+    #[test]
+    fn names_with_a_word_beside_them_are_links_where_they_lead_somewhere() {
+        let link = |to: Option<&str>, label: &str| Link {
+            text: "HE01".to_owned(),
+            to: to.map(str::to_owned),
+            badge: Badge::new(label, Tone::Neutral),
+        };
+        let links = vec![link(Some("#HE01"), "supported"), link(None, "not run")];
+        let table = table(vec![vec![Cell::Links(links), Cell::count(2)]]);
+        assert!(table.to_markdown().contains("| [HE01](#HE01) supported, HE01 not run | 2 |"));
+        assert!(table.to_text().contains("HE01 supported, HE01 not run"), "{}", table.to_text());
+        let csv = table.to_csv().expect("rows match columns");
+        assert!(csv.contains("\"HE01 supported, HE01 not run\",2"), "{csv}");
     }
 }
