@@ -6,6 +6,7 @@ use gainstage_spec::{Initializer, Layout, WeightShape};
 use gainstage_stats::Probability;
 
 use crate::notebook::Runs;
+use crate::trainability::Maps;
 use crate::{Budget, ClaimError};
 
 /// Family-wise false-alarm rate of the whole ledger.
@@ -32,6 +33,8 @@ pub enum Plant {
     Lopsided(f64),
     /// Replicates that should be independent share one seed.
     SharedSeed,
+    /// Matrices that should be orthogonal are drawn with independent normal entries.
+    NormalForOrthogonal,
 }
 
 /// What every experiment needs: seed, budget, data, and the error rate it runs at.
@@ -49,6 +52,8 @@ pub struct Lab {
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
     /// The notebook's models, trained once for all claims about them.
     pub(crate) notebook: Arc<OnceLock<Runs>>,
+    /// Which networks learn, trained once for all claims about it.
+    pub(crate) maps: Arc<Maps>,
     /// Code of the claim that is running: part of every experiment's seed.
     pub(crate) code: &'static str,
 }
@@ -70,14 +75,23 @@ impl Lab {
         data: Arc<Dataset>,
         progress: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
-        Self { seed, budget, data, plant: None, progress, notebook: Arc::default(), code: "" }
+        Self {
+            seed,
+            budget,
+            data,
+            plant: None,
+            progress,
+            notebook: Arc::default(),
+            maps: Arc::default(),
+            code: "",
+        }
     }
 
     /// The same with an error planted.
     #[must_use]
-    pub fn with_plant(mut self, plant: Plant) -> Self {
-        self.plant = Some(plant);
-        self
+    pub fn with_plant(self, plant: Plant) -> Self {
+        // What was trained without the error stays with the lab without it.
+        Self { plant: Some(plant), notebook: Arc::default(), maps: Arc::default(), ..self }
     }
 
     /// The rate at which each of a claim's tests runs: the family rate divided by the family's size.

@@ -2,27 +2,36 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, coverage, deep, depth_scales, finite_width, gains, he, mean_field, notebook,
-    saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, choosing, cost, coverage, data_scale, deep, depth_scales, dropout,
+    finite_width, gains, glorot, glorot_table, he, layer_jacobians, mean_field, notebook,
+    saturation, spectra, structure, symmetry, trainability, vanishing, variants, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 15] = [
+    let families: [&'static [Claim]; 23] = [
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
         &he::CLAIMS,
         &variants::CLAIMS,
+        &glorot::CLAIMS,
+        &layer_jacobians::CLAIMS,
+        &glorot_table::CLAIMS,
         &gains::CLAIMS,
         &deep::CLAIMS,
         &mean_field::CLAIMS,
         &depth_scales::CLAIMS,
+        &dropout::CLAIMS,
         &finite_width::CLAIMS,
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
+        &trainability::CLAIMS,
+        &choosing::CLAIMS,
+        &data_scale::CLAIMS,
+        &cost::CLAIMS,
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()

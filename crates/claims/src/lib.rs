@@ -19,19 +19,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod choosing;
 mod claim;
 mod comparison;
+mod cost;
 mod coverage;
+mod data_scale;
 mod deep;
 mod depth_scales;
 mod document;
 mod draws;
+mod dropout;
 mod error;
 mod figures;
 mod finite_width;
 mod gains;
+mod glorot;
+mod glorot_table;
 mod he;
 mod lab;
+mod layer_jacobians;
 mod ledger;
 mod mean_field;
 mod notebook;
@@ -40,6 +47,7 @@ mod signal;
 mod spectra;
 mod structure;
 mod symmetry;
+mod trainability;
 mod training;
 mod vanishing;
 mod variants;

@@ -18,6 +18,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
+        Self::at_most(lab, usize::MAX, usize::MAX)
+    }
+
+    /// The same with the first so many training and test images, for short trainings.
+    pub(crate) fn at_most(lab: &Lab, most: usize, tests: usize) -> Result<Self, ClaimError> {
         let data = &lab.data;
         let found = data.train.len();
         // A small data set holds out a twelfth, as 5,000 are of 60,000.
@@ -25,7 +30,7 @@ impl Prepared {
         if held_out == 0 {
             return Err(ClaimError::Data { found, needed: 12 });
         }
-        let mut train = data.train.slice(held_out..found);
+        let mut train = data.train.slice(held_out..found.min(held_out.saturating_add(most)));
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
             let labels = train.labels.clone();
@@ -34,13 +39,13 @@ impl Prepared {
         }
         Ok(Self {
             train: images(&train, data.classes)?,
-            validation: images(&data.train.slice(0..held_out), data.classes)?,
-            test: images(&data.test, data.classes)?,
+            validation: images(&data.train.slice(0..held_out.min(tests)), data.classes)?,
+            test: images(&data.test.slice(0..data.test.len().min(tests)), data.classes)?,
         })
     }
 }
 
-fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
+pub(crate) fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
     Ok(Images::new(&split.pixels, split.pixels_per_image(), &split.labels, classes)?)
 }
 
