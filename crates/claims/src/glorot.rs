@@ -33,7 +33,7 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
            the weight gradients of the equal layers 2 to 5 is shown to be larger with the standard initialization, in the mean of its logarithm over \
            the epochs; qualified if it is not; refuted if a ratio at birth is shown to differ.",
     expected: Verdict::Supported,
-    planted: &[Plant::Gain(1.05), Plant::SwappedFans],
+    planted: &[Plant::Gain(1.05)],
     run: figures_six_to_nine,
 }];
 

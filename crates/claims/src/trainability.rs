@@ -20,6 +20,8 @@ use crate::{ClaimError, Lab, Plant};
 pub(crate) const WIDTH: usize = 48;
 /// Images a step.
 pub(crate) const BATCH: usize = 16;
+/// Training images, a little more than one short training sees.
+pub(crate) const IMAGES: usize = 5000;
 /// A training has learned if its mean loss over the last tenth of the steps is below this share of
 /// ln(classes), the loss of knowing nothing.
 pub(crate) const LEARNED: f64 = 0.87;
@@ -110,7 +112,7 @@ impl Map {
         depths: Vec<usize>,
         (seeds, steps): (usize, u64),
     ) -> Result<Self, ClaimError> {
-        let data = Prepared::at_most(lab, 20_000, 1000)?;
+        let data = Prepared::at_most(lab, IMAGES, 500)?;
         let protocol = protocol(steps);
         let sweep = Sweep {
             activation: phi.clone(),
@@ -232,14 +234,16 @@ impl Lab {
     pub(crate) fn relu_map(&self) -> Result<Map, ClaimError> {
         let small = vec![1.0 / 3.0, 2.0 / 3.0, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0];
         let fine = vec![1.0 / 3.0, 0.5, 2.0 / 3.0, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 8.0];
-        self.map(&self.maps.relu, &Activation::Relu, 0.0, (small, fine), 240)
+        let depths = (vec![3, 6, 12, 24], vec![3, 4, 6, 8, 12, 16, 24]);
+        self.map(&self.maps.relu, &Activation::Relu, 0.0, (small, fine), depths, 240)
     }
 
     /// tanh around the edge of chaos.
     pub(crate) fn tanh_map(&self) -> Result<Map, ClaimError> {
         let small = vec![0.2, 0.5, 1.0, EDGE, 3.0, 16.0];
         let fine = vec![0.2, 0.35, 0.5, 0.7, 1.0, 1.3, EDGE, 2.3, 3.0, 5.0, 9.0, 16.0];
-        self.map(&self.maps.tanh, &Activation::Tanh, BIAS, (small, fine), 180)
+        let depths = (vec![3, 6, 12, 18], vec![3, 4, 6, 8, 12, 18]);
+        self.map(&self.maps.tanh, &Activation::Tanh, BIAS, (small, fine), depths, 220)
     }
 
     fn map(
@@ -247,19 +251,19 @@ impl Lab {
         kept: &OnceLock<Map>,
         phi: &Activation,
         bias_variance: f64,
-        (small, fine): (Vec<f64>, Vec<f64>),
+        variances: (Vec<f64>, Vec<f64>),
+        depths: (Vec<usize>, Vec<usize>),
         steps: u64,
     ) -> Result<Map, ClaimError> {
         if let Some(map) = kept.get() {
             return Ok(map.clone());
         }
         (self.progress)("training a map of depths and weight variances");
-        let quick = self.budget == crate::Budget::Quick;
-        let depths = if quick { vec![3, 6, 12, 24] } else { vec![3, 4, 6, 8, 12, 16, 24] };
         let seeds = self.budget.pick(3, 10, 30);
         // A map's seeds do not depend on which of its claims runs first.
         let lab = Lab { code: "MAP", ..self.clone() };
-        let variances = if quick { small } else { fine };
+        let variances = self.budget.pick(variances.0, variances.1.clone(), variances.1);
+        let depths = self.budget.pick(depths.0, depths.1.clone(), depths.1);
         let map = Map::new(&lab, phi, bias_variance, variances, depths, (seeds, steps))?;
         Ok(kept.get_or_init(|| map).clone())
     }
