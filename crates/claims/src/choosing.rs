@@ -1,189 +1,333 @@
-//! How to choose an initialization: a decision table, each row with its evidence.
+//! What decides on the start: the activation, the depth, the task.
 
-use gainstage_report::{Badge, Cell, Link, Section, Table, Tone};
+use std::sync::Arc;
 
-use crate::document::{Run, badge};
+use gainstage_data::{Dataset, Split};
+use gainstage_report::{Axis, ColourMap, Figure, Mark, Panel, Point};
+use gainstage_spec::{Activation, Initializer};
+use gainstage_stats::{Moments, Probability, mean_interval};
+use gainstage_train::Job;
 
-/// One line of advice.
-struct Advice {
-    /// The network or data that it is for.
-    case: &'static str,
-    /// What to take.
-    take: &'static str,
-    /// What was measured that speaks for it.
-    because: &'static str,
-    /// Codes of the claims that measured it.
-    evidence: &'static [&'static str],
-}
+use crate::claim::{Chapter, Claim, Conclusion, Outcome, Verdict};
+use crate::comparison::{in_every_seed, paired_equal, paired_greater};
+use crate::figures::{percent, significant};
+use crate::trainability::{BATCH, IMAGES, Map, WIDTH, protocol, trained};
+use crate::training::Prepared;
+use crate::verdict::all_hold;
+use crate::{ClaimError, Lab, Plant};
 
-const TABLE: [Advice; 15] = [
-    Advice {
-        case: "ReLU",
-        take: "He: Var[w] = 2/fan_in, biases zero",
-        because: "It keeps the second moment at any depth in the mean over networks. Xavier's rule halves it in every layer, and deep networks then \
-                  start late.",
-        evidence: &["HE01", "HE02", "XAV07", "HE05"],
+const STEPS: u64 = 240;
+
+pub(crate) const CLAIMS: [Claim; 3] = [
+    Claim {
+        code: "SEL01",
+        chapter: Chapter::Choosing,
+        statement: "The activation decides which initialization works.",
+        source: "Seed document, the considerations after answer 8, 1",
+        prediction: "An initialization reaches deep where it keeps the error signal. Under ReLU that is He's sigma_w^2 = 2, and Xavier's 1 halves it per layer; \
+                     tanh has slope 1 at zero, so that Xavier is at its edge of chaos and He slightly beyond; sigmoid's slope of at most 1/4 lets at most \
+                     sigma_w^2/16 through and none of the three reaches anywhere; and uniform on +-1/sqrt(n), sigma_w^2 = 1/3, fails under all.",
+        rule: "Reach: the largest depth of the map down to which all depths learn, where learned is that of VAN03. Supported if in every seed He reaches at \
+               least twice as deep as Xavier under ReLU, Xavier at least twice as deep under tanh as under ReLU, and nothing learns through three \
+               layers of sigmoid; refuted if in some seed not.",
+        expected: Verdict::Supported,
+        planted: &[Plant::ShuffledLabels, Plant::Gain(1.5)],
+        run: activations,
     },
-    Advice {
-        case: "Leaky or parametric ReLU of slope a",
-        take: "He with the slope in it: Var[w] = 2/((1 + a^2^) fan_in)",
-        because: "The slope adds a^2^ to what ReLU leaves.",
-        evidence: &["HE04"],
+    Claim {
+        code: "SEL02",
+        chapter: Chapter::Choosing,
+        statement: "The deeper the network, the more the initialization matters.",
+        source: "Seed document, the considerations after answer 8, 2",
+        prediction: "Under ReLU Xavier's signal is 2^-L of He's: a factor of 2 behind one hidden layer, which training does not notice, and 4096 behind \
+                     twelve, which it does.",
+        rule: "Supported if the mean test accuracies of He and Xavier are shown equal within 0.04 at one hidden layer and He's is shown to exceed Xavier's by \
+               more than 0.03 at twelve (paired over seeds); refuted if one is shown to be otherwise.",
+        expected: Verdict::Supported,
+        planted: &[Plant::ShuffledLabels, Plant::Lopsided(0.1)],
+        run: depths,
     },
-    Advice {
-        case: "fan_in or fan_out",
-        take: "fan_in, unless the gradient of a network of very uneven widths is what matters",
-        because: "Each mode keeps one direction exactly and the other up to the ratio of the outer widths.",
-        evidence: &["HE08", "HE02", "XAV03"],
-    },
-    Advice {
-        case: "Normal, uniform or truncated",
-        take: "Any, with the same variance; a truncated normal corrected for its cut",
-        because: "The shape enters deep networks at order 1/n only; a cut at two sigma that is not corrected takes 23% of the variance.",
-        evidence: &["HE01", "XAV04", "FOL04"],
-    },
-    Advice {
-        case: "tanh, up to some tens of layers",
-        take: "Xavier with gain 1",
-        because: "The signal decays slowly, like 1/(2l). The tables' gain of 5/3 keeps the signal and lets gradients grow in every layer.",
-        evidence: &["XAV02", "XAV05", "FOL02"],
-    },
-    Advice {
-        case: "tanh, hundreds of layers",
-        take: "Orthogonal weights on the critical line: σ~w~^2^ a little above 1 with its small bias variance",
-        because: "Training reaches a few depth scales, and only on that line are they long; orthogonal weights bring the singular values together.",
-        evidence: &["MFT04", "JAC02"],
-    },
-    Advice {
-        case: "Sigmoid",
-        take: "Another activation in hidden layers; if it must be, few layers",
-        because: "Its slope is at most 1/4: no common rule keeps the gradient.",
-        evidence: &["XAV06"],
-    },
-    Advice {
-        case: "SELU",
-        take: "LeCun: Var[w] = 1/fan_in, not the tables' gain of 3/4",
-        because: "Mean 0 and variance 1 are a fixed point of that variance and no other.",
-        evidence: &["SLU01", "FOL03"],
-    },
-    Advice {
-        case: "GELU, SiLU, softplus and others",
-        take: "The gain of that activation: `gainstage gain NAME`",
-        because: "Which rule trains how deep depends on the activation first of all.",
-        evidence: &["SEL01", "XAV06"],
-    },
-    Advice {
-        case: "One to three hidden layers",
-        take: "Any scaled random start; only zero is wrong",
-        because: "Between starts that differ by a factor of a few, shallow networks hardly notice. The gap opens with depth.",
-        evidence: &["SEL02", "CNV01", "SYM02", "NB03"],
-    },
-    Advice {
-        case: "Ten layers and more, no normalization",
-        take: "A variance that goes with the layer's size, never one standard deviation for all",
-        because: "A wrong factor per layer is raised to the power of the depth.",
-        evidence: &["SEL02", "MIT01", "CNV01", "VAN01"],
-    },
-    Advice {
-        case: "Batch normalization without skips",
-        take: "Any scale forward; keep it shallow or add skips",
-        because: "The signal is reset in every layer, but at birth the gradient grows by about π/(π − 1) per layer of a ReLU network.",
-        evidence: &["MIT02", "NRM01"],
-    },
-    Advice {
-        case: "Residual branches",
-        take: "He inside, the branch times 1/√L, or the last layer of every branch zero",
-        because: "Unscaled branches multiply the signal once per block; branches that begin as zero leave the identity, which trains at any depth.",
-        evidence: &["RES01", "SYM08"],
-    },
-    Advice {
-        case: "Dropout",
-        take: "Multiply the variance by the share that is kept, and expect a limit to depth",
-        because: "Inverted dropout multiplies the second moment by 1/keep per layer, and its noise takes the critical point away.",
-        evidence: &["MIT04", "MFT05"],
-    },
-    Advice {
-        case: "Data and biases",
-        take: "Inputs with mean square near 1; biases zero",
-        because: "The first layer passes on E[x^2^], not the variance: raw grey values of 0 to 255 spoil the best rule. Small biases change nothing.",
-        evidence: &["SEL04", "RND02"],
+    Claim {
+        code: "SEL03",
+        chapter: Chapter::Choosing,
+        statement: "Simpler tasks are less sensitive to the initialization.",
+        source: "Seed document, the considerations after answer 8, 3",
+        prediction: "An easier task needs fewer and smaller steps, so that a start from which training sets out slowly or roughly still arrives. But a \
+                     start without a signal learns neither.",
+        rule: "Easier: the images of the first two classes only; harder: all classes of the same images; same network, rate and steps. Sensitivity: the mean \
+               over starts of what a start falls short of the best one, in accuracy above guessing as a share of what there is to gain. \
+               Supported if the harder task's is shown to exceed the easier one's by more than 0.02 (paired over seeds), refuted if it is shown not to. It \
+               says nothing of tasks that differ otherwise.",
+        expected: Verdict::Supported,
+        planted: &[Plant::ShuffledLabels],
+        run: tasks,
     },
 ];
 
-/// The table, from what was run; `None` if nothing that it rests on was.
-pub(crate) fn section(runs: &[Run]) -> Option<Section> {
-    let find = |code: &str| runs.iter().find(|run| run.claim.code == code);
-    let cited = || TABLE.iter().flat_map(|row| row.evidence);
-    if !cited().any(|code| find(code).is_some()) {
-        return None;
+/// sigma_w^2 of the initializations that are compared.
+const STARTS: [(&str, f64); 3] = [("1/√n", 1.0 / 3.0), ("Xavier", 1.0), ("He", 2.0)];
+
+fn activations(lab: &Lab) -> Result<Outcome, ClaimError> {
+    let relu = lab.relu_map()?;
+    let variances: Vec<f64> = STARTS.iter().map(|s| s.1).collect();
+    let map = |phi: &Activation, depths: &[usize]| {
+        let size = (relu.seeds, STEPS);
+        Map::new(lab, phi, 0.0, variances.clone(), depths.to_vec(), size)
+    };
+    let tanh = map(&Activation::Tanh, &relu.depths)?;
+    // What does not learn through three layers has no reach, whatever it does deeper.
+    let sigmoid = map(&Activation::Sigmoid, &relu.depths[..2])?;
+    let n = relu.seeds;
+    let column = |map: &Map, variance: f64| {
+        map.weight_variances.iter().position(|v| *v == variance).unwrap_or_default()
+    };
+    let reach =
+        |map: &Map, start: usize, seed: usize| map.reach(column(map, STARTS[start].1), seed);
+    let (xavier, he) = (1, 2);
+    let count = |good: &dyn Fn(usize) -> bool| (0..n).filter(|seed| good(*seed)).count();
+    let findings = vec![
+        in_every_seed(
+            "ReLU: seeds in which He reaches at least twice as deep as Xavier",
+            count(&|s| reach(&relu, he, s) >= 2 * reach(&relu, xavier, s).max(1)),
+            n,
+        ),
+        in_every_seed(
+            "Xavier: seeds in which it reaches at least twice as deep under tanh as under ReLU",
+            count(&|s| reach(&tanh, xavier, s) >= 2 * reach(&relu, xavier, s).max(1)),
+            n,
+        ),
+        in_every_seed(
+            "sigmoid: seeds in which none of the three learns through three layers",
+            count(&|s| (0..STARTS.len()).all(|start| reach(&sigmoid, start, s) == 0)),
+            n,
+        ),
+    ];
+    let maps = [("ReLU", &relu), ("tanh", &tanh), ("sigmoid", &sigmoid)];
+    let mean = |map: &Map, start: usize| {
+        (0..n).map(|s| reach(map, start, s) as f64).sum::<f64>() / n as f64
+    };
+    let values = maps
+        .iter()
+        .flat_map(|(_, map)| (0..STARTS.len()).map(|start| mean(map, start)))
+        .collect::<Vec<_>>();
+    let heat = Mark::HeatMap {
+        xs: (0..STARTS.len()).map(|i| i as f64).collect(),
+        ys: (0..maps.len()).map(|i| i as f64).collect(),
+        values: values.clone(),
+        map: ColourMap::Sequential,
+    };
+    let names = |names: &[&str]| names.iter().map(|n| (*n).to_owned()).collect();
+    let mut panel = Panel::new(
+        "layers reached",
+        Axis::categories("initialization", names(&STARTS.map(|s| s.0))),
+        Axis::categories("activation", names(&maps.map(|m| m.0))),
+    )
+    .mark(heat);
+    for (index, value) in values.iter().enumerate() {
+        let (x, y) = ((index % STARTS.len()) as f64, (index / STARTS.len()) as f64);
+        panel.marks.push(Mark::Text { x: x - 0.03, y, text: significant(*value) });
     }
-    let mut table = Table::new(
-        "recommendation",
-        "What to take, and what was measured that speaks for it",
-        &["where", "take", "because", "evidence", "stands"],
+    let deepest = relu.depths[relu.depths.len() - 1];
+    let text = format!(
+        "Mean over {n} seeds of the largest number of hidden layers, up to {deepest}, down to which networks learned in {STEPS} steps; 0: not even {}.",
+        relu.depths[0]
     );
-    let mut standing = 0;
-    for row in &TABLE {
-        let mut links = Vec::new();
-        let (mut missing, mut surprising) = (Vec::new(), Vec::new());
-        for &code in row.evidence {
-            match find(code) {
-                Some(run) => {
-                    links.push(Link {
-                        text: code.to_owned(),
-                        to: Some(format!("#{code}")),
-                        badge: badge(run.record.verdict),
-                    });
-                    if run.record.verdict != run.record.expected {
-                        surprising.push(code);
-                    }
-                }
-                None => {
-                    let badge = Badge::new("not run", Tone::Neutral);
-                    links.push(Link { text: code.to_owned(), to: None, badge });
-                    missing.push(code);
-                }
-            }
-        }
-        let stands = match (surprising.is_empty(), missing.is_empty()) {
-            (true, true) => {
-                standing += 1;
-                "yes".to_owned()
-            }
-            (true, false) => format!("in part: {} not run here", missing.join(", ")),
-            (false, _) => {
-                format!("doubtful: {} came out otherwise than expected", surprising.join(", "))
-            }
-        };
-        table.push(vec![
-            Cell::text(row.case),
-            Cell::text(row.take),
-            Cell::text(row.because),
-            Cell::Links(links),
-            Cell::text(stands),
-        ]);
-    }
-    let mut section = Section::new("recommendation", "Which initialization to choose");
-    section.paragraph(format!(
-        "How to choose is the last question of the seed document. This table answers it from the claims above: the activation decides the \
-         factor, depth decides how much a wrong factor costs, normalization and skips decide whether it matters forward, and the scale of the \
-         data belongs to the first layer. {standing} of {} lines rest on claims that were all run here and came out as expected.",
-        TABLE.len()
-    ));
-    section.table(table);
-    section.paragraph(
-        "For one network in particular, `gainstage recommend --activation gelu --depth 48 --width 768 --residual` computes the variance, \
-         its reasons and code to paste; `gainstage propagate` measures what it does.",
-    );
-    Some(section)
+    Ok(Outcome {
+        verdict: all_hold(&findings, Verdict::Supported),
+        sentence: format!(
+            "Xavier reached {} layers under ReLU and {} under tanh, He {} and {}, weights uniform on +-1/sqrt(n) {} and {}; through three layers of sigmoid \
+             none of them learned (of at most {deepest} layers).",
+            significant(values[1]),
+            significant(values[4]),
+            significant(values[2]),
+            significant(values[5]),
+            significant(values[0]),
+            significant(values[3]),
+        ),
+        experiment: format!(
+            "networks of width {WIDTH} on {}, zero biases, depths {:?}, normal weights of variance 1/3, 1 and 2 over fan-in; SGD with rate 0.01 and \
+             momentum 0.9, {STEPS} steps of {BATCH} images, {n} seeds a cell; ReLU's are those of VAN03",
+            lab.data.name, relu.depths
+        ),
+        figures: vec![
+            Figure::new("SEL01-reach", "Which start works depends on the activation", text)
+                .panel(panel),
+        ],
+        tables: Vec::new(),
+        findings,
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Mean with a 95% interval, at this place.
+fn dot(x: f64, values: &[f64]) -> Result<Point, ClaimError> {
+    let i = mean_interval(&Moments::from(values), Probability::P95)?;
+    Ok(Point::with_interval(x, i.estimate, i.low, i.high))
+}
 
-    #[test]
-    fn nothing_run_recommends_nothing() {
-        assert!(section(&[]).is_none());
+fn depths(lab: &Lab) -> Result<Outcome, ClaimError> {
+    let data = Prepared::at_most(lab, IMAGES, 1000)?;
+    let seeds = lab.budget.pick(14, 16, 30);
+    let quick = lab.budget == crate::Budget::Quick;
+    let depths: &[usize] = if quick { &[1, 4, 12] } else { &[1, 2, 4, 8, 12] };
+    let lopsided = if let Some(Plant::Lopsided(factor)) = lab.plant { factor } else { 1.0 };
+    let he = 2f64.sqrt() * lopsided;
+    let mut jobs = Vec::new();
+    for &depth in depths {
+        for init in [Initializer::scaled_normal(he), Initializer::glorot_normal()] {
+            let network = lab.classifier(&vec![WIDTH; depth], &init, &Activation::Relu)?;
+            for seed in 0..seeds {
+                let seed = lab.seed + seed;
+                jobs.push(Job { network: network.clone(), protocol: protocol(STEPS), seed });
+            }
+        }
     }
+    let accuracies: Vec<f64> = trained(&jobs, &data)?.iter().map(|t| t.accuracy).collect();
+    let groups: Vec<&[f64]> = accuracies.chunks(seeds as usize).collect();
+    let pair = |index: usize| (groups[2 * index], groups[2 * index + 1]);
+    let last = depths.len() - 1;
+    let what = |depth: usize| format!("{depth} hidden layers: test accuracy, He minus Xavier");
+    let (he, xavier) = pair(0);
+    let (deep_he, deep_xavier) = pair(last);
+    let findings = vec![
+        paired_equal(lab, what(depths[0]), he, xavier, 0.04)?,
+        paired_greater(lab, what(depths[last]), deep_he, deep_xavier, 0.03)?,
+    ];
+    let mut panel = Panel::new("", Axis::log10("hidden layers"), Axis::linear("test accuracy"));
+    for (colour, name) in ["He", "Xavier"].into_iter().enumerate() {
+        let mut dots = Vec::new();
+        for (index, &depth) in depths.iter().enumerate() {
+            dots.push(dot(depth as f64, groups[2 * index + colour])?);
+        }
+        let line = dots.iter().map(|p| (p.x, p.y)).collect();
+        panel.marks.push(Mark::line(name, colour + 1, line));
+        panel.marks.push(Mark::points("", colour + 1, dots));
+    }
+    let mean = |values: &[f64]| percent(Moments::from(values).mean());
+    Ok(Outcome {
+        verdict: all_hold(&findings, Verdict::Supported),
+        sentence: format!(
+            "Behind one hidden layer He and Xavier reached {} and {}, behind {} {} and {}.",
+            mean(he),
+            mean(xavier),
+            depths[last],
+            mean(deep_he),
+            mean(deep_xavier)
+        ),
+        experiment: format!(
+            "ReLU networks of width {WIDTH} on {}, {depths:?} hidden layers, SGD with rate 0.01 and momentum 0.9, {STEPS} steps of {BATCH} images, {seeds} \
+             seeds",
+            lab.data.name
+        ),
+        figures: vec![
+            Figure::new(
+                "SEL02-gap",
+                "The deeper, the wider the gap",
+                "Means over seeds with 95% intervals.",
+            )
+            .panel(panel),
+        ],
+        tables: Vec::new(),
+        findings,
+    })
+}
+
+/// sigma_w^2 of the starts of the two tasks.
+const SCALES: [f64; 5] = [0.125, 0.25, 0.5, 2.0, 8.0];
+/// Hidden layers there.
+const TASK_DEPTH: usize = 3;
+
+/// The images of the first classes.
+fn first_classes(split: &Split, classes: u8) -> Split {
+    let kept: Vec<usize> = (0..split.len()).filter(|i| split.labels[*i] < classes).collect();
+    let pixels = kept.iter().flat_map(|&i| split.pixels_of(i..i + 1).iter().copied()).collect();
+    Split { pixels, labels: kept.iter().map(|&i| split.labels[i]).collect(), ..*split }
+}
+
+/// Test accuracy above guessing, as a share of what there is to gain: start by start, seed by seed.
+fn gains(lab: &Lab, seeds: u64) -> Result<Vec<Vec<f64>>, ClaimError> {
+    let data = Prepared::at_most(lab, IMAGES, 1000)?;
+    let mut jobs = Vec::new();
+    for variance in SCALES {
+        let init = Initializer::scaled_normal(variance.sqrt());
+        let network = lab.classifier(&[WIDTH; TASK_DEPTH], &init, &Activation::Relu)?;
+        let job =
+            |i| Job { network: network.clone(), protocol: protocol(STEPS), seed: lab.seed + i };
+        jobs.extend((0..seeds).map(job));
+    }
+    let chance = 1.0 / lab.data.classes as f64;
+    let gained: Vec<f64> =
+        trained(&jobs, &data)?.iter().map(|t| (t.accuracy - chance) / (1.0 - chance)).collect();
+    Ok(gained.chunks(seeds as usize).map(<[f64]>::to_vec).collect())
+}
+
+/// What the starts fall short of the best one, on average, seed by seed.
+fn sensitivity(gains: &[Vec<f64>]) -> Vec<f64> {
+    let seeds = 0..gains[0].len();
+    seeds
+        .map(|seed| {
+            let best = gains.iter().map(|g| g[seed]).fold(f64::NEG_INFINITY, f64::max);
+            gains.iter().map(|g| best - g[seed]).sum::<f64>() / gains.len() as f64
+        })
+        .collect()
+}
+
+fn tasks(lab: &Lab) -> Result<Outcome, ClaimError> {
+    let seeds = lab.budget.pick(10, 16, 30);
+    let data = &lab.data;
+    let two = Dataset {
+        name: data.name.clone(),
+        source: data.source.clone(),
+        classes: 2,
+        train: first_classes(&data.train, 2),
+        test: first_classes(&data.test, 2),
+    };
+    let easier = gains(&Lab { data: Arc::new(two), ..lab.clone() }, seeds)?;
+    let harder = gains(lab, seeds)?;
+    let (easy, hard) = (sensitivity(&easier), sensitivity(&harder));
+    let what = "what the starts fall short of the best, all classes minus two";
+    let findings = vec![paired_greater(lab, what, &hard, &easy, 0.02)?];
+    let mut panel = Panel::new("", Axis::log10("weight variance σ_w²"), Axis::linear("gained"));
+    let all = format!("{} classes", data.classes);
+    for (colour, (name, gains)) in
+        [("two classes", &easier), (all.as_str(), &harder)].into_iter().enumerate()
+    {
+        let mut dots = Vec::new();
+        for (variance, gains) in SCALES.iter().zip(gains) {
+            dots.push(dot(*variance, gains)?);
+        }
+        let line = dots.iter().map(|p| (p.x, p.y)).collect();
+        panel.marks.push(Mark::line(name, colour + 1, line));
+        panel.marks.push(Mark::points("", colour + 1, dots));
+    }
+    let mean = |values: &[f64]| significant(Moments::from(values).mean());
+    Ok(Outcome {
+        verdict: match findings[0].conclusion {
+            Conclusion::Holds => Verdict::Supported,
+            Conclusion::Contradicted => Verdict::Refuted,
+            Conclusion::Undecided => Verdict::Inconclusive,
+        },
+        sentence: format!(
+            "Over {} starts from sigma_w^2 = {} to {} a start fell short of the best by {} of what there is to gain on all {} classes and by {} on two.",
+            SCALES.len(),
+            SCALES[0],
+            SCALES[SCALES.len() - 1],
+            mean(&hard),
+            data.classes,
+            mean(&easy)
+        ),
+        experiment: format!(
+            "{TASK_DEPTH} ReLU layers of width {WIDTH} on {}, SGD with rate 0.01 and momentum 0.9, {STEPS} steps of {BATCH} images, {seeds} seeds a start",
+            data.name
+        ),
+        figures: vec![
+            Figure::new(
+                "SEL03-tasks",
+                "A harder task notices the start more",
+                "Test accuracy above guessing, as a share of what there is to gain; means over seeds with 95% intervals.",
+            )
+            .panel(panel),
+        ],
+        tables: Vec::new(),
+        findings,
+    })
 }

@@ -7,7 +7,7 @@ use crate::calibration_report::calibration_section;
 use crate::chapters::CHAPTERS;
 use crate::claim::{Claim, Conclusion, Finding, Outcome, Record, Verdict};
 use crate::figures::significant;
-use crate::{FAMILY_RATE, FAMILY_SIZE, choosing, limits};
+use crate::{FAMILY_RATE, FAMILY_SIZE, limits, recommendation};
 
 /// A claim that was run.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ pub fn document(
         }
         document.sections.push(section);
     }
-    document.sections.extend(choosing::section(runs));
+    document.sections.extend(recommendation::section(runs));
     document.sections.extend(calibration.map(calibration_section));
     document.sections.push(limits::section(runs));
     document.reproducibility = reproducibility;

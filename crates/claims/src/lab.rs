@@ -6,6 +6,7 @@ use gainstage_spec::{Initializer, Layout, WeightShape};
 use gainstage_stats::Probability;
 
 use crate::notebook::Runs;
+use crate::trainability::Maps;
 use crate::{Budget, ClaimError};
 
 /// Family-wise false-alarm rate of the whole ledger.
@@ -32,6 +33,8 @@ pub enum Plant {
     Lopsided(f64),
     /// Replicates that should be independent share one seed.
     SharedSeed,
+    /// Matrices that should be orthogonal are drawn with independent normal entries.
+    NormalForOrthogonal,
 }
 
 /// What every experiment needs: seed, budget, data, and the error rate it runs at.
@@ -49,6 +52,8 @@ pub struct Lab {
     pub progress: Arc<dyn Fn(&str) + Send + Sync>,
     /// The notebook's models, trained once for all claims about them.
     pub(crate) notebook: Arc<OnceLock<Runs>>,
+    /// Which networks learn, trained once for all claims about it.
+    pub(crate) maps: Arc<Maps>,
     /// Code of the claim that is running: part of every experiment's seed.
     pub(crate) code: &'static str,
     /// See [`Lab::alpha`]; another one where the instruments themselves are tried.
@@ -100,6 +105,7 @@ impl Lab {
             plant: None,
             progress,
             notebook: Arc::default(),
+            maps: Arc::default(),
             code: "",
             rate: Probability::new(FAMILY_RATE / FAMILY_SIZE as f64)
                 .expect("a rate between 0 and 1"),

@@ -1,29 +1,43 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{
-    ClaimError, Lab, coverage, deep, depth_scales, finite_width, frameworks, gains, he, mean_field,
-    notebook, saturation, spectra, structure, symmetry, vanishing, variants, xavier,
-};
+use crate::{ClaimError, Lab, };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 16] = [
+<<<<<<< HEAD
+    let families: [&'static [Claim]; 0] = [
+    ]; 16] = [
+=======
+    let families: [&'static [Claim]; 0] = [
+    ]; 23] = [
+>>>>>>> claims-c
         &symmetry::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
         &he::CLAIMS,
         &variants::CLAIMS,
+        &glorot::CLAIMS,
+        &layer_jacobians::CLAIMS,
+        &glorot_table::CLAIMS,
         &gains::CLAIMS,
         &deep::CLAIMS,
         &mean_field::CLAIMS,
         &depth_scales::CLAIMS,
+        &dropout::CLAIMS,
         &finite_width::CLAIMS,
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
+<<<<<<< HEAD
         &frameworks::CLAIMS,
+=======
+        &trainability::CLAIMS,
+        &choosing::CLAIMS,
+        &data_scale::CLAIMS,
+        &cost::CLAIMS,
+>>>>>>> claims-c
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()

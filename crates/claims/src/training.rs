@@ -1,5 +1,6 @@
 //! What the training claims share: images, networks, shuffled labels for negative controls.
 
+use gainstage_data::Split;
 use gainstage_spec::{Activation, Initializer, Network};
 use gainstage_train::Images;
 
@@ -17,11 +18,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
-        Self::first(lab, usize::MAX)
+        Self::at_most(lab, usize::MAX, usize::MAX)
     }
 
-    /// The same with at most so many images to train on.
-    pub(crate) fn first(lab: &Lab, most: usize) -> Result<Self, ClaimError> {
+    /// The same with the first so many training and test images, for short trainings.
+    pub(crate) fn at_most(lab: &Lab, most: usize, tests: usize) -> Result<Self, ClaimError> {
         let data = &lab.data;
         let found = data.train.len();
         // A small data set holds out a twelfth, as 5,000 are of 60,000.
@@ -29,25 +30,33 @@ impl Prepared {
         if held_out == 0 {
             return Err(ClaimError::Data { found, needed: 12 });
         }
-        let width = data.train.pixels_per_image();
-        let (validation, train) = data.train.pixels.split_at(held_out * width);
-        let (validation_labels, labels) = data.train.labels.split_at(held_out);
-        let most = most.min(labels.len());
-        let train = &train[..most * width];
-        let mut labels = labels[..most].to_vec();
+        let mut train = first(&data.train, held_out, most);
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
-            let (before, n) = (labels.clone(), labels.len());
-            labels = (0..n).map(|i| before[(i * 7919 + 13) % n]).collect();
+            let (before, n) = (train.1.clone(), train.1.len());
+            train.1 = (0..n).map(|i| before[(i * 7919 + 13) % n]).collect();
         }
-        let images =
-            |pixels: &[u8], labels: &[u8]| Images::new(pixels, width, labels, data.classes);
+        let width = data.train.pixels_per_image();
+        let images = |(pixels, labels): (&[u8], Vec<u8>)| {
+            Images::new(pixels, width, &labels, data.classes)
+        };
         Ok(Self {
-            train: images(train, &labels)?,
-            validation: images(validation, validation_labels)?,
-            test: images(&data.test.pixels, &data.test.labels)?,
+            train: images(train)?,
+            validation: images(first(&data.train, 0, held_out.min(tests)))?,
+            test: images(first(&data.test, 0, tests))?,
         })
     }
+}
+
+/// Pixels, in place, and labels of at most so many images.
+fn first(split: &Split, from: usize, most: usize) -> (&[u8], Vec<u8>) {
+    let to = split.len().min(from.saturating_add(most));
+    let width = split.pixels_per_image();
+    (&split.pixels[from * width..to * width], split.labels[from..to].to_vec())
+}
+
+pub(crate) fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
+    Ok(Images::new(&split.pixels, split.pixels_per_image(), &split.labels, classes)?)
 }
 
 impl Lab {
