@@ -2,14 +2,16 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, coverage, deep, depth_scales, finite_width, gains, he, mean_field, notebook,
-    saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, breaking, coverage, deep, depth_scales, finite_width, frozen, gains, he,
+    mean_field, notebook, saturation, spectra, structure, symmetry, vanishing, variants, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 15] = [
+    let families: [&'static [Claim]; 17] = [
         &symmetry::CLAIMS,
+        &frozen::CLAIMS,
+        &breaking::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,

@@ -19,9 +19,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod breaking;
 mod claim;
 mod comparison;
 mod coverage;
+mod curves;
 mod deep;
 mod depth_scales;
 mod document;
@@ -29,6 +31,7 @@ mod draws;
 mod error;
 mod figures;
 mod finite_width;
+mod frozen;
 mod gains;
 mod he;
 mod lab;

@@ -4,6 +4,7 @@ use gainstage_data::Split;
 use gainstage_spec::{Activation, Initializer, Network};
 use gainstage_train::Images;
 
+use crate::signal::scaled;
 use crate::{ClaimError, Lab, Plant};
 
 /// Images held out for validation, as in the notebook.
@@ -18,6 +19,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(lab: &Lab) -> Result<Self, ClaimError> {
+        Self::at_most(lab, usize::MAX, usize::MAX)
+    }
+
+    /// The same with the first so many training and test images, for short trainings.
+    pub(crate) fn at_most(lab: &Lab, most: usize, tests: usize) -> Result<Self, ClaimError> {
         let data = &lab.data;
         let found = data.train.len();
         // A small data set holds out a twelfth, as 5,000 are of 60,000.
@@ -25,7 +31,7 @@ impl Prepared {
         if held_out == 0 {
             return Err(ClaimError::Data { found, needed: 12 });
         }
-        let mut train = data.train.slice(held_out..found);
+        let mut train = data.train.slice(held_out..found.min(held_out.saturating_add(most)));
         if lab.plant == Some(Plant::ShuffledLabels) {
             // A fixed stride is coprime to any length that is no multiple of it.
             let labels = train.labels.clone();
@@ -34,13 +40,13 @@ impl Prepared {
         }
         Ok(Self {
             train: images(&train, data.classes)?,
-            validation: images(&data.train.slice(0..held_out), data.classes)?,
-            test: images(&data.test, data.classes)?,
+            validation: images(&data.train.slice(0..held_out.min(tests)), data.classes)?,
+            test: images(&data.test.slice(0..data.test.len().min(tests)), data.classes)?,
         })
     }
 }
 
-fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
+pub(crate) fn images(split: &Split, classes: usize) -> Result<Images, ClaimError> {
     Ok(Images::new(&split.pixels, split.pixels_per_image(), &split.labels, classes)?)
 }
 
@@ -59,11 +65,19 @@ impl Lab {
     }
 
     /// For a negative control, constants that are not quite constant.
-    fn jittered(&self, init: &Initializer) -> Initializer {
+    pub(crate) fn jittered(&self, init: &Initializer) -> Initializer {
         match (self.plant, init) {
             (Some(Plant::Jitter(std)), Initializer::Constant { value }) => {
                 Initializer::Normal { mean: *value, std }
             }
+            _ => init.clone(),
+        }
+    }
+
+    /// For a negative control, the first of the starts that are compared, multiplied.
+    pub(crate) fn first_start(&self, init: &Initializer) -> Initializer {
+        match self.plant {
+            Some(Plant::Lopsided(factor)) => scaled(init, factor),
             _ => init.clone(),
         }
     }
