@@ -2,16 +2,19 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, breaking, coverage, deep, depth_scales, finite_width, frozen, gains, he,
-    mean_field, notebook, saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, blocks, breaking, choice, convergence, coverage, deep, depth_scales,
+    finite_width, frozen, gains, he, heads, mean_field, notebook, saturation, spectra, structure,
+    symmetry, vanishing, variants, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 17] = [
+    let families: [&'static [Claim]; 21] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
+        &heads::CLAIMS,
+        &blocks::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
@@ -25,6 +28,8 @@ pub fn ledger() -> Vec<&'static Claim> {
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
+        &convergence::CLAIMS,
+        &choice::CLAIMS,
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()

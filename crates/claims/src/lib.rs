@@ -19,9 +19,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blocks;
 mod breaking;
+mod choice;
 mod claim;
 mod comparison;
+mod convergence;
 mod coverage;
 mod curves;
 mod deep;
@@ -34,6 +37,7 @@ mod finite_width;
 mod frozen;
 mod gains;
 mod he;
+mod heads;
 mod lab;
 mod ledger;
 mod mean_field;

@@ -82,3 +82,10 @@ impl Lab {
         }
     }
 }
+
+/// The images of a step, as they lie; every seed begins elsewhere.
+pub(crate) fn batch_at(seed: u64, step: usize, batch: usize, images: usize) -> Vec<u32> {
+    let batch = batch.min(images);
+    let from = (seed as usize).wrapping_mul(7919).wrapping_add(step * batch) % images;
+    (from..from + batch).map(|i| (i % images) as u32).collect()
+}
