@@ -2,10 +2,11 @@
 
 use gainstage_report::{Axis, Figure, Mark, Panel, Point};
 use gainstage_spec::{Activation, Initializer};
-use gainstage_train::{Fit, Job, Optimizer, Protocol, fit_many};
+use gainstage_train::{Job, Optimizer, Protocol, fit_many};
 
 use crate::claim::{Chapter, Claim, Outcome, Verdict};
 use crate::comparison::in_every_seed;
+use crate::curves::smoothed;
 use crate::figures::significant;
 use crate::training::Prepared;
 use crate::verdict::all_hold;
@@ -34,12 +35,6 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
     planted: &[Plant::ShuffledLabels],
     run: deep_networks,
 }];
-
-/// Means over consecutive windows of steps.
-fn smoothed(fit: &Fit) -> Vec<f64> {
-    let windows = fit.step_losses.chunks_exact(WINDOW);
-    windows.map(|w| w.iter().map(|&l| f64::from(l)).sum::<f64>() / WINDOW as f64).collect()
-}
 
 /// First window below a level.
 fn first_below(losses: &[f64], level: f64) -> Option<usize> {
@@ -77,8 +72,10 @@ fn deep_networks(lab: &Lab) -> Result<Outcome, ClaimError> {
         }
     }
     let fits = fit_many(&jobs, &data.train, None, &|_, _| ())?;
-    let curves: Vec<Vec<Vec<f64>>> =
-        fits.chunks(seeds as usize).map(|c| c.iter().map(smoothed).collect()).collect();
+    let curves: Vec<Vec<Vec<f64>>> = fits
+        .chunks(seeds as usize)
+        .map(|c| c.iter().map(|fit| smoothed(fit, WINDOW)).collect())
+        .collect();
     let [he22, xavier22, he30, xavier30] = [&curves[0], &curves[1], &curves[2], &curves[3]];
     let n = seeds as usize;
     let trained =

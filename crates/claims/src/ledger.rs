@@ -1,26 +1,24 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, };
+use crate::{ClaimError, Lab, blocks, breaking, choice, choosing, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, glorot, glorot_table, he, heads, layer_jacobians, mean_field, notebook, saturation, spectra, structure, symmetry, trainability, vanishing, variants, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-<<<<<<< HEAD
-    let families: [&'static [Claim]; 0] = [
-    ]; 16] = [
-=======
-    let families: [&'static [Claim]; 0] = [
-    ]; 23] = [
->>>>>>> claims-c
+    let families: [&'static [Claim]; 30] = [
         &symmetry::CLAIMS,
+        &frozen::CLAIMS,
+        &breaking::CLAIMS,
+        &heads::CLAIMS,
+        &blocks::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
-        &he::CLAIMS,
-        &variants::CLAIMS,
         &glorot::CLAIMS,
         &layer_jacobians::CLAIMS,
         &glorot_table::CLAIMS,
+        &he::CLAIMS,
+        &variants::CLAIMS,
         &gains::CLAIMS,
         &deep::CLAIMS,
         &mean_field::CLAIMS,
@@ -30,15 +28,14 @@ pub fn ledger() -> Vec<&'static Claim> {
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
-<<<<<<< HEAD
-        &frameworks::CLAIMS,
-=======
         &trainability::CLAIMS,
+        &convergence::CLAIMS,
+        &frameworks::CLAIMS,
+        &notebook::CLAIMS,
         &choosing::CLAIMS,
+        &choice::CLAIMS,
         &data_scale::CLAIMS,
         &cost::CLAIMS,
->>>>>>> claims-c
-        &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()
 }

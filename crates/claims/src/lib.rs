@@ -19,14 +19,19 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod blocks;
+mod breaking;
 mod calibration;
 mod calibration_report;
 mod chapters;
+mod choice;
 mod choosing;
 mod claim;
 mod comparison;
+mod convergence;
 mod cost;
 mod coverage;
+mod curves;
 mod data_scale;
 mod deep;
 mod depth_scales;
@@ -37,10 +42,12 @@ mod error;
 mod figures;
 mod finite_width;
 mod frameworks;
+mod frozen;
 mod gains;
 mod glorot;
 mod glorot_table;
 mod he;
+mod heads;
 mod instruments;
 mod lab;
 mod layer_jacobians;

@@ -54,7 +54,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
 ];
 
 /// Largest difference between units of one layer: over its rows of incoming weights.
-fn largest_difference(fit: &Fit, layer: usize) -> f64 {
+pub(crate) fn largest_difference(fit: &Fit, layer: usize) -> f64 {
     let rows = fit.model.weights(layer).chunks_exact(fit.model.units(layer));
     rows.flat_map(|row| row.iter().map(|w| f64::from((w - row[0]).abs()))).fold(0.0, f64::max)
 }
