@@ -2,14 +2,17 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, coverage, deep, depth_scales, finite_width, gains, he, mean_field, notebook,
-    saturation, spectra, structure, symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, biases, conformance, coverage, deep, depth_scales, finite_width, gains, he,
+    mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra, structure,
+    symmetry, vanishing, variants, versus_xavier, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 15] = [
+    let families: [&'static [Claim]; 21] = [
         &symmetry::CLAIMS,
+        &conformance::CLAIMS,
+        &biases::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
@@ -17,12 +20,16 @@ pub fn ledger() -> Vec<&'static Claim> {
         &variants::CLAIMS,
         &gains::CLAIMS,
         &deep::CLAIMS,
+        &versus_xavier::CLAIMS,
         &mean_field::CLAIMS,
         &depth_scales::CLAIMS,
         &finite_width::CLAIMS,
         &coverage::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
+        &mitigations::CLAIMS,
+        &regularizers::CLAIMS,
+        &overfitting::CLAIMS,
         &notebook::CLAIMS,
     ];
     families.into_iter().flatten().collect()

@@ -19,8 +19,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod biases;
 mod claim;
 mod comparison;
+mod conformance;
 mod coverage;
 mod deep;
 mod depth_scales;
@@ -34,7 +36,10 @@ mod he;
 mod lab;
 mod ledger;
 mod mean_field;
+mod mitigations;
 mod notebook;
+mod overfitting;
+mod regularizers;
 mod saturation;
 mod signal;
 mod spectra;
@@ -44,6 +49,7 @@ mod training;
 mod vanishing;
 mod variants;
 mod verdict;
+mod versus_xavier;
 mod xavier;
 
 pub use claim::{Budget, Chapter, Claim, Conclusion, Finding, Outcome, Record, Verdict};
