@@ -5,6 +5,7 @@ use gainstage_simulate::{Energy, LayerDraw, Measured};
 use gainstage_stats::{Moments, Probability, mean_interval};
 use gainstage_theory::{LayerPrediction, Predicted, Prediction};
 
+use crate::ClaimError;
 use crate::signal::{Side, Signal};
 
 pub(crate) use gainstage_report::significant;
@@ -42,6 +43,27 @@ pub fn layer_figure(
         figure.panels.push(panel);
     }
     figure
+}
+
+/// One dot a seed and the mean with its 95% interval, for every name and its values.
+pub(crate) fn seed_panel(
+    title: &str,
+    names: &str,
+    label: &str,
+    groups: &[(String, Vec<f64>)],
+) -> Result<Panel, ClaimError> {
+    let all = groups.iter().map(|g| g.0.clone()).collect();
+    let mut panel = Panel::new(title, Axis::categories(names, all), Axis::linear(label));
+    for (index, (_, values)) in groups.iter().enumerate() {
+        let x = index as f64;
+        let spread = |j: usize| (j as f64 / values.len() as f64 - 0.5) * 0.3;
+        let dots = values.iter().enumerate().map(|(j, &v)| Point::new(x + spread(j), v));
+        panel.marks.push(Mark::points("", index + 1, dots.collect()));
+        let mean = mean_interval(&Moments::from(values.as_slice()), Probability::P95)?;
+        let mean = Point::with_interval(x + 0.3, mean.estimate, mean.low, mean.high);
+        panel.marks.push(Mark::points("", 0, vec![mean]));
+    }
+    Ok(panel)
 }
 
 /// Forward and backward second moments of one or more networks, theory and draws.

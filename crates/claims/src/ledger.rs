@@ -1,23 +1,26 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, blocks, breaking, choice, choosing, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, glorot, glorot_table, he, heads, layer_jacobians, mean_field, notebook, saturation, spectra, structure, symmetry, trainability, vanishing, variants, xavier};
+use crate::{ClaimError, Lab, biases, blocks, breaking, choice, choosing, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 30] = [
+    let families: [&'static [Claim]; 36] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
         &heads::CLAIMS,
         &blocks::CLAIMS,
         &vanishing::CLAIMS,
+        &conformance::CLAIMS,
+        &biases::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
         &glorot::CLAIMS,
         &layer_jacobians::CLAIMS,
         &glorot_table::CLAIMS,
         &he::CLAIMS,
+        &versus_xavier::CLAIMS,
         &variants::CLAIMS,
         &gains::CLAIMS,
         &deep::CLAIMS,
@@ -30,6 +33,9 @@ pub fn ledger() -> Vec<&'static Claim> {
         &structure::CLAIMS,
         &trainability::CLAIMS,
         &convergence::CLAIMS,
+        &overfitting::CLAIMS,
+        &mitigations::CLAIMS,
+        &regularizers::CLAIMS,
         &frameworks::CLAIMS,
         &notebook::CLAIMS,
         &choosing::CLAIMS,

@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod biases;
 mod blocks;
 mod breaking;
 mod calibration;
@@ -28,6 +29,7 @@ mod choice;
 mod choosing;
 mod claim;
 mod comparison;
+mod conformance;
 mod convergence;
 mod cost;
 mod coverage;
@@ -54,8 +56,11 @@ mod layer_jacobians;
 mod ledger;
 mod limits;
 mod mean_field;
+mod mitigations;
 mod notebook;
+mod overfitting;
 mod recommendation;
+mod regularizers;
 mod saturation;
 mod side_by_side;
 mod signal;
@@ -67,6 +72,7 @@ mod training;
 mod vanishing;
 mod variants;
 mod verdict;
+mod versus_xavier;
 mod xavier;
 
 pub use calibration::{Calibrated, Calibration, calibrate};

@@ -160,7 +160,7 @@ fn relu_branches(lab: &Lab, trials: usize) -> Result<(Vec<f64>, f64), ClaimError
 /// The factor per layer of the error signal's second moment through ReLU layers with batch normalization
 /// over `batch` inputs, in the stationary state at infinite width: the normalized values of a unit are
 /// uniform on a sphere in the hyperplane of vectors that sum to zero, of correlation r = -1/(B - 1).
-fn rate(batch: f64) -> f64 {
+pub(crate) fn rate(batch: f64) -> f64 {
     let r = -1.0 / (batch - 1.0);
     let kernel = ((1.0 - r * r).sqrt() + r * (PI - r.acos())) / PI;
     let k = 0.5 * kernel;
@@ -169,6 +169,17 @@ fn rate(batch: f64) -> f64 {
     let sum = 0.5 * batch + pairs * k;
     let bracket = 0.5 * batch - 1.5 + (gates + sum) / (batch * batch);
     batch / ((batch - 3.0) * (0.5 - k)) * bracket / (batch - 1.0)
+}
+
+/// Layers of this variance times fan-in, each normalized over the batch before its ReLU.
+pub(crate) fn normalized(width: usize, depth: usize, variance: f64) -> Result<Network, ClaimError> {
+    let init = Initializer::scaled_normal(variance.sqrt());
+    let block = [
+        Layer::Dense(Dense::new(width, init, Activation::Linear)),
+        Layer::BatchNorm { epsilon: 0.0 },
+        Layer::Activation { function: Activation::Relu },
+    ];
+    Ok(Network::new(width, vec![block; depth].concat())?)
 }
 
 fn batch_norm(lab: &Lab) -> Result<Outcome, ClaimError> {
@@ -183,14 +194,7 @@ fn batch_norm(lab: &Lab) -> Result<Outcome, ClaimError> {
         ("a quarter of He's variance, 32 inputs", 0.5, 32),
     ];
     for (index, (label, variance, batch)) in cases.into_iter().enumerate() {
-        let dense =
-            Dense::new(width, Initializer::scaled_normal(variance.sqrt()), Activation::Linear);
-        let block = [
-            Layer::Dense(dense),
-            Layer::BatchNorm { epsilon: 0.0 },
-            Layer::Activation { function: Activation::Relu },
-        ];
-        let network = Network::new(width, vec![block; depth].concat())?;
+        let network = normalized(width, depth, variance)?;
         let setup = Setup {
             trials,
             batch,
