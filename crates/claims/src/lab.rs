@@ -74,6 +74,7 @@ impl std::fmt::Display for Plant {
                 write!(f, "the first compared start's weights times {factor}")
             }
             Self::SharedSeed => f.write_str("replicates share one seed"),
+            Self::NormalForOrthogonal => f.write_str("orthogonal weights replaced by normal ones"),
         }
     }
 }

@@ -4,6 +4,7 @@ use gainstage_data::Split;
 use gainstage_spec::{Activation, Initializer, Network};
 use gainstage_train::Images;
 
+use crate::signal::scaled;
 use crate::{ClaimError, Lab, Plant};
 
 /// Images held out for validation, as in the notebook.
@@ -37,9 +38,8 @@ impl Prepared {
             train.1 = (0..n).map(|i| before[(i * 7919 + 13) % n]).collect();
         }
         let width = data.train.pixels_per_image();
-        let images = |(pixels, labels): (&[u8], Vec<u8>)| {
-            Images::new(pixels, width, &labels, data.classes)
-        };
+        let images =
+            |(pixels, labels): (&[u8], Vec<u8>)| Images::new(pixels, width, &labels, data.classes);
         Ok(Self {
             train: images(train)?,
             validation: images(first(&data.train, 0, held_out.min(tests)))?,
@@ -74,7 +74,7 @@ impl Lab {
     }
 
     /// For a negative control, constants that are not quite constant.
-    fn jittered(&self, init: &Initializer) -> Initializer {
+    pub(crate) fn jittered(&self, init: &Initializer) -> Initializer {
         match (self.plant, init) {
             (Some(Plant::Jitter(std)), Initializer::Constant { value }) => {
                 Initializer::Normal { mean: *value, std }
@@ -82,4 +82,19 @@ impl Lab {
             _ => init.clone(),
         }
     }
+
+    /// For a negative control, the first of the starts that are compared, multiplied.
+    pub(crate) fn first_start(&self, init: &Initializer) -> Initializer {
+        match self.plant {
+            Some(Plant::Lopsided(factor)) => scaled(init, factor),
+            _ => init.clone(),
+        }
+    }
+}
+
+/// The images of a step, as they lie; every seed begins elsewhere.
+pub(crate) fn batch_at(seed: u64, step: usize, batch: usize, images: usize) -> Vec<u32> {
+    let batch = batch.min(images);
+    let from = (seed as usize).wrapping_mul(7919).wrapping_add(step * batch) % images;
+    (from..from + batch).map(|i| (i % images) as u32).collect()
 }

@@ -75,8 +75,13 @@ impl<T: Compute> Pass<'_, T> {
             Some(given) => bias.extend(given[index].bias.iter().map(|&b| T::from_f64(b))),
             None if dense.bias != Initializer::zeros() => {
                 bias.resize(dense.width, T::ZERO);
-                T::fill_bias(&dense.bias, shape, self.key(Purpose::Biases, index as u32), &mut bias)
-                    .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
+                T::fill_bias(
+                    &dense.bias,
+                    shape,
+                    self.key(Purpose::Biases, index as u32),
+                    &mut bias,
+                )
+                .map_err(|reason| SimulateError::Weights { layer: index + 1, reason })?;
             }
             None => {}
         }
