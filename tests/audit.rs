@@ -235,3 +235,54 @@ fn wrong_input_ends_with_code_2_and_one_sentence() {
         .code(2)
         .stderr(predicate::str::contains("belong to gainstage audit"));
 }
+
+#[test]
+fn what_follows_for_a_stack_is_told() {
+    let (json, code) = run("torch_default.safetensors", &[]);
+    let consequence = &json["checkpoints"][0]["consequence"];
+    assert_eq!((code, consequence["classes"].as_u64()), (0, Some(10)));
+    let number = |value: &Value| value.as_f64().expect("a number");
+    // PyTorch's default loses a factor of six a layer under ReLU: the logits are tiny, the loss is ln 10.
+    assert!((number(&consequence["loss"]) - 10f64.ln()).abs() < 0.05);
+    let layers = consequence["layers"].as_array().expect("layers");
+    assert_eq!(layers.len(), 4);
+    assert!(number(&layers[3]["forward"]) < 0.02 && number(&layers[0]["gradient"]) < 0.02);
+    // One layer of four is sqrt(2) too large: twice the signal from there on, twice the gradient up to there.
+    let (json, _) = run("torch_sqrt2.safetensors", &[]);
+    let layers =
+        json["checkpoints"][0]["consequence"]["layers"].as_array().expect("layers").clone();
+    let ratio =
+        |i: usize, of: &str| number(&layers[i][of]) / number(&layers[i][format!("{of}_meant")]);
+    assert!((ratio(0, "forward") - 1.0).abs() < 0.1 && (ratio(0, "gradient") - 2.0).abs() < 0.25);
+    assert!((ratio(3, "forward") - 2.0).abs() < 0.25 && (ratio(3, "gradient") - 1.0).abs() < 0.1);
+    // A transformer is no chain, and that is said.
+    let (json, _) = run("gpt2.safetensors", &[]);
+    assert!(json["checkpoints"][0]["consequence"].is_null());
+    assert!(
+        json["checkpoints"][0]["not_followed"].as_str().expect("a reason").contains("no plain")
+    );
+}
+
+#[test]
+fn checkpoints_of_one_folder_are_judged_one_by_one() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for name in ["torch_default.safetensors", "torch_trained.safetensors", "keras_default.npz"] {
+        std::fs::copy(fixture(name), dir.path().join(name)).expect("copies");
+    }
+    let (json, code) = run(&dir.path().display().to_string(), &[]);
+    assert_eq!(code, 1);
+    let of: Vec<(&str, Option<bool>, u64)> = json["checkpoints"]
+        .as_array()
+        .expect("checkpoints")
+        .iter()
+        .map(|c| {
+            let findings = c["findings"].as_u64().expect("a count");
+            (c["name"].as_str().expect("a name"), c["step_zero"]["likely"].as_bool(), findings)
+        })
+        .collect();
+    assert_eq!(of[0], ("keras_default", Some(true), 0));
+    assert_eq!(of[1], ("torch_default", Some(true), 0));
+    assert_eq!((of[2].0, of[2].1), ("torch_trained", Some(false)));
+    let reason = json["step_zero"]["reason"].as_str().expect("a reason");
+    assert_eq!(reason, "1 of 3 checkpoints look trained: torch_trained");
+}

@@ -58,6 +58,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) facts: Facts,
     pub(crate) fit: Option<Fit>,
     pub(crate) record: TensorRecord,
+    /// Of no law, and with structure.
+    pub(crate) trained: bool,
 }
 
 /// Audits a checkpoint.

@@ -60,7 +60,7 @@ pub(crate) fn measure<'a>(
             }
         },
     }
-    trained(&mut record, &part, &facts, fit.as_ref(), limits);
+    let trained = looks_trained(&record, &part, &facts, fit.as_ref(), limits);
     if spread && part.role.is_weight() {
         let law = picture.or_else(|| {
             fit.as_ref().map(|f| f.best().map_or(f.law.clone(), |b| b.candidate.law.clone()))
@@ -69,7 +69,7 @@ pub(crate) fn measure<'a>(
     }
     // What only this tensor's own judgement needs is given back.
     facts.release();
-    Ok(Measured { tensor, part, facts, fit, record })
+    Ok(Measured { tensor, part, facts, fit, record, trained })
 }
 
 /// Judges a tensor without a rule; whether zeros belong to its law.
@@ -148,28 +148,18 @@ fn inferred(
     false
 }
 
-/// Weights of no known shape whose rows and columns are uneven or dependent have been trained; what else
-/// they show follows from that.
-fn trained(
-    record: &mut TensorRecord,
+/// Weights of no known shape whose rows and columns are uneven or dependent. One such tensor may be at fault;
+/// the checkpoint as a whole tells.
+fn looks_trained(
+    record: &TensorRecord,
     part: &Part,
     facts: &Facts,
     fit: Option<&Fit>,
     limits: &Limits,
-) {
-    let Some(fit) = fit else { return };
+) -> bool {
     let full_rank = !record.findings.iter().any(|f| f.kind == Verdict::RankDeficient);
-    let shaped = fit.has_shape(SHAPE_BAND, limits.level);
-    if !part.role.is_weight() || shaped || !full_rank || !crate::lines::has_structure(facts) {
-        return;
-    }
-    for finding in &mut record.findings {
-        if finding.kind < Verdict::Duplicate {
-            finding.severity = Severity::Note;
-        }
-    }
-    let text = "looks trained: its values follow no law of an initializer, and its rows and columns differ or depend on each other";
-    record.notice(Verdict::Trained, Severity::Finding, text);
+    let shaped = fit.is_none_or(|fit| fit.has_shape(SHAPE_BAND, limits.level));
+    part.role.is_weight() && !shaped && full_rank && crate::lines::has_structure(facts)
 }
 
 fn draw(facts: &Facts, law: &Law) -> Picture {

@@ -131,20 +131,28 @@ fn measure_all<'a>(
         .collect()
 }
 
-/// In a checkpoint with trained weights, what is uneven or of no known law in the others is training too.
+/// Weights that look trained on their own are, where they are a fifth of all, or where a norm scale or running
+/// statistic tells; what is uneven or of no known law in the others is training too. A single one among many
+/// that are not has a fault.
 fn after_training(measured: &mut [Measured<'_>]) {
     let has =
         |r: &TensorRecord, kinds: &[Verdict]| r.findings.iter().any(|f| kinds.contains(&f.kind));
     let weights: Vec<&Measured<'_>> =
         measured.iter().filter(|m| m.part.role.is_weight() && m.fit.is_some()).collect();
-    let sure = weights.iter().any(|m| has(&m.record, &[Verdict::Trained]));
+    let sure = weights.iter().filter(|m| m.trained).count();
+    let vectors = measured
+        .iter()
+        .filter(|m| !m.part.role.is_weight() && has(&m.record, &[Verdict::Trained]))
+        .count();
     // One uneven layer has a fault; when half of them are, it is training.
     let uneven = weights
         .iter()
         .filter(|m| !has(&m.record, &[Verdict::RankDeficient]))
         .filter(|m| crate::lines::has_structure(&m.facts))
         .count();
-    if !sure && (uneven < 2 || 2 * uneven < weights.len()) {
+    let few = weights.len() < 3;
+    let trained = sure > 0 && (few || vectors > 0 || (sure > 1 && 5 * sure >= weights.len()));
+    if !trained && (uneven < 2 || 2 * uneven < weights.len()) {
         return;
     }
     let soft = [
@@ -155,20 +163,25 @@ fn after_training(measured: &mut [Measured<'_>]) {
         Verdict::Dependent,
         Verdict::Outliers,
         Verdict::Unexplained,
+        Verdict::Clipped,
     ];
     for m in measured.iter_mut().filter(|m| m.part.role.is_weight()) {
-        let moved = !has(&m.record, &[Verdict::Trained]) && has(&m.record, &soft);
-        if moved
-            && (crate::lines::has_structure(&m.facts)
-                || has(&m.record, &[Verdict::WrongMean, Verdict::WrongLaw]))
-        {
-            for finding in m.record.findings.iter_mut().filter(|f| soft.contains(&f.kind)) {
-                finding.severity = Severity::Note;
-            }
-            m.record.factor = None;
-            let text = "looks trained, as other weights of this checkpoint do";
-            m.record.notice(Verdict::Trained, Severity::Finding, text);
+        let structure = crate::lines::has_structure(&m.facts);
+        let moved = has(&m.record, &soft)
+            && (structure || has(&m.record, &[Verdict::WrongMean, Verdict::WrongLaw]));
+        if !m.trained && !moved {
+            continue;
         }
+        for finding in m.record.findings.iter_mut().filter(|f| soft.contains(&f.kind)) {
+            finding.severity = Severity::Note;
+        }
+        m.record.factor = None;
+        let text = if m.trained {
+            "looks trained: its values follow no law of an initializer, and its rows and columns differ or depend on each other"
+        } else {
+            "looks trained, as other weights of this checkpoint do"
+        };
+        m.record.notice(Verdict::Trained, Severity::Finding, text);
     }
 }
 

@@ -109,8 +109,8 @@ pub(crate) const CHAPTERS: [Told; 13] = [
         "frameworks",
         "What the frameworks' defaults are",
         &[
-            "A layer that is made without a word about its weights starts by its framework's default, and the defaults differ by a factor of six \
-              in variance. These claims read files that the frameworks wrote and hold each against the law that its documentation states.",
+            "A layer that is made without a word about its weights starts by its framework's default, and the defaults differ in \
+              variance and in shape. These claims read files that the frameworks wrote and hold each against the law that its documentation states.",
         ],
     ),
     (
