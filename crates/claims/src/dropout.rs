@@ -215,3 +215,19 @@ fn figure(copies: &[Pairs], orthogonal: &Pairs) -> Result<Figure, ClaimError> {
         .panel(panel)
         .panel(scales))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_part_only_with_dropout() {
+        let alone = trajectory(1.0, 1.0).unwrap();
+        assert!(alone.iter().all(|c| *c == 1.0));
+        // Fixed points computed independently by quadrature; layer 16 is not there yet.
+        let (near, far) = (trajectory(0.9, 1.0).unwrap(), trajectory(0.9, 0.0).unwrap());
+        assert!(near[DEPTH - 1] > 0.356_413_78 && far[DEPTH - 1] < 0.356_413_78);
+        assert!(near[DEPTH - 1] - far[DEPTH - 1] < 0.05);
+    }
+}

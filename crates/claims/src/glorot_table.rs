@@ -67,7 +67,7 @@ fn table_one(lab: &Lab) -> Result<Outcome, ClaimError> {
     let data = Prepared::at_most(lab, images, lab.budget.pick(1000, 10_000, 10_000))?;
     let models = models();
     let job = |model: &Model, rate: f64, seed: u64| -> Result<Job, ClaimError> {
-        let network = lab.classifier(&vec![width; DEPTH], &model.init, &model.phi)?;
+        let network = lab.classifier(&[width; DEPTH], &model.init, &model.phi)?;
         let protocol = Protocol {
             epochs: usize::MAX,
             batch: 20,

@@ -182,3 +182,28 @@ fn figure(cases: &[Case]) -> Result<Figure, ClaimError> {
     }
     Ok(figure)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orthogonal_layers_have_singular_values_of_one_and_tanh_takes_its_slope_off() {
+        let split =
+            || gainstage_data::Split { width: 2, height: 2, pixels: vec![0; 4], labels: vec![0] };
+        let data = gainstage_data::Dataset {
+            name: "none".to_owned(),
+            source: "drawn here".to_owned(),
+            classes: 2,
+            train: split(),
+            test: split(),
+        };
+        let lab = Lab::new(1, crate::Budget::Quick, data.into(), std::sync::Arc::new(|_: &str| ()));
+        let input = [1.0, -1.0, 1.0, 1.0, -1.0, 1.0];
+        let init = Initializer::Orthogonal { gain: 1.0 };
+        let means = |phi| draw(&lab, "", &init, &phi, &input, (6, 0)).unwrap();
+        assert!(means(Activation::Linear).iter().all(|m| (m - 1.0).abs() < 1e-12));
+        assert!(means(Activation::Tanh).iter().all(|m| *m < 0.99));
+    }
+}

@@ -431,3 +431,50 @@ fn scale_figure(map: &Map) -> Result<Figure, ClaimError> {
                 edge of chaos. The paper draws 6 ξ_c; fewer steps reach fewer scales.";
     Ok(Figure::new("MFT04-map", "Networks train to a few depth scales", text).panel(panel))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two depths, two weight variances, two seeds; true for a training that learned.
+    fn map(learned: [bool; 8]) -> Map {
+        let trained = learned.map(|l| Trained { loss: if l { 0.5 } else { 1.0 }, accuracy: 0.5 });
+        Map {
+            weight_variances: vec![1.0, 2.0],
+            depths: vec![3, 6],
+            seeds: 2,
+            steps: 1,
+            trained: trained.to_vec(),
+        }
+    }
+
+    #[test]
+    fn reach_ends_at_the_first_depth_that_does_not_learn() {
+        let map = map([true, true, false, true, true, false, true, true]);
+        assert_eq!([map.reach(0, 0), map.reach(0, 1)], [6, 3]);
+        // Deep but not shallow is no reach.
+        assert_eq!([map.reach(1, 0), map.reach(1, 1)], [0, 6]);
+    }
+
+    #[test]
+    fn trainings_are_counted_by_cell() {
+        let map = map([true, true, false, true, true, false, true, true]);
+        assert_eq!(map.count(|depth, _| depth > 3.0), (4, 3));
+        assert_eq!(map.count(|_, variance| variance < 1.5), (4, 3));
+        assert_eq!(map.count(|depth, variance| depth > 3.0 && variance > 1.5), (2, 2));
+    }
+
+    #[test]
+    fn lines_are_cut_to_the_map() {
+        let map = map([true; 8]);
+        let line = [(1.0, 2.0), (1.1, 4.0), (1.2, 5.0), (1.3, 9.0), (1.4, 6.0), (1.5, 3.0)];
+        let pieces = map.inside(&line);
+        assert_eq!(pieces, [vec![(1.1, 4.0), (1.2, 5.0)], vec![(1.4, 6.0), (1.5, 3.0)]]);
+    }
+
+    #[test]
+    fn second_moments_multiply_above_the_first_layer() {
+        assert_eq!(factor(4.0, 1.0), 0.125);
+        assert_eq!(factor(1.0, 7.0), 1.0);
+    }
+}
