@@ -85,6 +85,7 @@ mod summary;
 mod tables;
 mod tail;
 mod tensor;
+mod values;
 
 pub use audit::{Options, audit};
 pub use checkpoint::{Checkpoint, Other, Tensor};
