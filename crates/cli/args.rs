@@ -204,6 +204,8 @@ pub(crate) struct Train {
   gainstage propagate --init 'normal(std = 0.05)' --activation relu --depth 30 --width 300 --format json
   gainstage propagate network.toml --trials 500
   gainstage propagate network.toml --weights step0.safetensors --inputs batch.npz
+  gainstage propagate --width 300 --inputs activations.npz:x --batch 64 --histograms 60
+  gainstage propagate --depth 100 --width 1000 --trials 200 --method both
   gainstage propagate --sweep depth=10..1000:log --sweep width=64,256,1024 --shard 1/8 --out shard-1
   gainstage merge shard-* --out merged")]
 pub(crate) struct Propagate {
@@ -249,10 +251,17 @@ pub(crate) struct Propagate {
     /// Gather the kurtosis of every layer's signals too.
     #[arg(long)]
     pub(crate) moments: bool,
-    /// Inputs: sphere (mean square exactly 1), gaussian, or images as for verify --data; with --weights also a
-    /// .npy or .npz file.
+    /// Gather histograms of every layer's signals, with so many bins.
+    #[arg(long, value_name = "BINS")]
+    pub(crate) histograms: Option<NonZeroUsize>,
+    /// Inputs: sphere (mean square exactly 1), gaussian, images as for verify --data, or the rows of a
+    /// floating-point array in FILE.npy, FILE.npz or FILE.npz:NAME.
     #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE|FILE")]
     pub(crate) inputs: String,
+    /// Most bytes of signals that dense draws keep for the backward pass, such as 2GiB; layers that do
+    /// not fit are passed forward again, to the same result. [default: no bound]
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) memory: Option<Bytes>,
     /// Measure these very weights instead of random draws: a .safetensors, .npz or .npy file, an index or a folder.
     /// Dense layers of the network may name their weight_tensor and bias_tensor; else shapes tell.
     #[arg(long, value_name = "FILE", requires = "network", conflicts_with_all = ["sweep", "trials", "method"])]
@@ -278,6 +287,39 @@ pub(crate) enum Method {
     Dense,
     /// What Gaussian and orthogonal weights do to the batch is drawn, without a weight.
     MatrixFree,
+    /// Both, with tests that their laws agree and the time of each.
+    Both,
+}
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bytes(pub(crate) usize);
+
+impl std::str::FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unit_at = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(unit_at);
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1.0,
+            "kb" => 1e3,
+            "mb" => 1e6,
+            "gb" => 1e9,
+            "k" | "kib" => 1024.0,
+            "m" | "mib" => 1_048_576.0,
+            "g" | "gib" => 1_073_741_824.0,
+            _ => {
+                return Err(format!(
+                    "{unit} is no unit of memory; use B, KiB, MiB, GiB, KB, MB or GB"
+                ));
+            }
+        };
+        match number.trim().parse::<f64>() {
+            Ok(n) if n > 0.0 && n.is_finite() => Ok(Self((n * factor) as usize)),
+            _ => Err(format!("\"{text}\" is no number of bytes above 0, such as 500MB or 2GiB")),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]

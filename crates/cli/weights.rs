@@ -14,7 +14,7 @@ use gainstage_theory::{LayerPrediction, Options, Predicted, blind_cross_entropy,
 use serde::Serialize;
 
 use crate::args::{Common, Propagate};
-use crate::propagate::{FAMILY_RATE, inputs, precision};
+use crate::propagate::{FAMILY_RATE, inputs_of, precision};
 use crate::{Exit, output};
 
 /// Relative difference that rounding leaves where the prediction has no spread.
@@ -264,7 +264,7 @@ fn batch(
     let is_file = path.extension().is_some_and(|e| e == "npz" || e == "npy" || e == "safetensors");
     let random = "error signals of mean square 1 in random directions";
     if !is_file {
-        let (source, statistics) = inputs(common, args, network)?;
+        let (source, statistics) = inputs_of(common, args, network)?;
         return Ok(Batch {
             source,
             statistics,
