@@ -16,6 +16,7 @@ mod progress;
 mod propagate;
 mod recommend;
 mod redraw;
+mod store;
 mod sweep;
 mod train;
 mod trainability;
