@@ -226,4 +226,24 @@ fn a_sweep_maps_every_depth_and_variance() {
     let peak = peak.expect("some")[0].as_f64().expect("a number");
     assert!((peak - 1.760954639607).abs() < 3.0 / 199.0, "{peak}");
     assert!(dir.path().join("out/train-sweep/figures/trainability.svg").exists());
+
+    // What is stored counts as trained; what is gone or was cut off is trained again, to the same bits.
+    let cells = |more: &[&str]| -> Value {
+        let output = train_command(dir.path(), "out", &[&sweep[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON alone");
+        answer["cells"].clone()
+    };
+    let stored = dir.path().join("out/train-sweep/cells");
+    std::fs::remove_file(stored.join("4-layers-1.json")).expect("was stored");
+    std::fs::write(stored.join("6-layers-3.json"), "{\"made_by\": ").expect("writes");
+    assert_eq!(cells(&[]), answer["cells"]);
+    let path = stored.join("2-layers-2.json");
+    let text = std::fs::read_to_string(&path).expect("is stored");
+    let mut changed: Value = serde_json::from_str(&text).expect("JSON");
+    changed["run"]["accuracy"] = 0.125.into();
+    std::fs::write(&path, changed.to_string()).expect("writes");
+    assert_eq!(cells(&[])[1]["accuracy"], 0.125);
+    // Another seed is another experiment.
+    assert_ne!(cells(&["--seed", "2"])[1]["accuracy"], 0.125);
 }

@@ -17,6 +17,7 @@ mod progress;
 mod propagate;
 mod recommend;
 mod redraw;
+mod store;
 mod sweep;
 mod train;
 mod trainability;

@@ -1,20 +1,19 @@
 mod keras;
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use gainstage_claims::{
     Budget, INITS, Lab, ModelRun, Runs, SeedRun, notebook_figures, resume_notebook,
 };
-use gainstage_data::{Dataset, Split};
 use gainstage_report::{Cell, Document, Section, Table, Tone};
 use gainstage_stats::{
     Conclusion, Equivalence, Moments, Probability, StatsError, equivalence_paired, mean_interval,
     paired_t_test,
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::args::{Common, Notebook};
+use crate::store::Store;
 use crate::{Exit, output, progress};
 
 /// Accuracies closer than this count as equal: 0.2 percentage points, 20 of 10,000 images.
@@ -28,16 +27,16 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
     output::note(common, &format!("images: {} ({})", data.name, data.source));
     let (seeds, epochs) = (args.seeds.get(), args.epochs.get());
     let folder = common.out.join("notebook");
-    let store = Store::new(folder.join("runs"), &data, epochs);
+    let store = Store::new(folder.join("runs"), &data, &format!("{epochs} epochs"));
     let bar = progress::bar(common, (INITS.len() * seeds * epochs) as u64, "epochs of all models");
     let lab = Lab::new(common.seed, Budget::Quick, Arc::clone(&data), Arc::new(|_: &str| ()));
     let runs = resume_notebook(
         &lab,
         seeds,
         epochs,
-        &|init, seed| store.read(init, seed),
+        &|init, seed| store.read::<SeedRun>(&file(init, seed)).filter(|run| run.seed == seed),
         &|| bar.inc(1),
-        &|init, run| store.write(init, run),
+        &|init, run| store.write(&file(init, run.seed), run),
     )?;
     bar.finish_and_clear();
     store.finish()?;
@@ -196,68 +195,8 @@ fn means(runs: &Runs) -> Table {
     table
 }
 
-/// Trained models' results, one file each, so that a run that was cut short goes on where it was.
-struct Store {
-    folder: PathBuf,
-    /// What a stored result must have been trained with.
-    made_by: String,
-    failed: Mutex<Option<anyhow::Error>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    made_by: String,
-    run: SeedRun,
-}
-
-impl Store {
-    fn new(folder: PathBuf, data: &Dataset, epochs: usize) -> Self {
-        let made_by = format!(
-            "gainstage {}, {}, {:016x}, {epochs} epochs",
-            env!("CARGO_PKG_VERSION"),
-            data.name,
-            digest(data)
-        );
-        Self { folder, made_by, failed: Mutex::new(None) }
-    }
-
-    fn path(&self, init: &str, seed: u64) -> PathBuf {
-        let name: String = init.chars().filter(char::is_ascii_alphanumeric).collect();
-        self.folder.join(format!("{name}-seed-{seed}.json"))
-    }
-
-    /// A result from the same program, images and epochs; anything else is trained again.
-    fn read(&self, init: &str, seed: u64) -> Option<SeedRun> {
-        let text = std::fs::read_to_string(self.path(init, seed)).ok()?;
-        let stored: Stored = serde_json::from_str(&text).ok()?;
-        (stored.made_by == self.made_by && stored.run.seed == seed).then_some(stored.run)
-    }
-
-    fn write(&self, init: &str, run: &SeedRun) {
-        let stored = Stored { made_by: self.made_by.clone(), run: run.clone() };
-        let written = gainstage_report::write_json(&self.path(init, run.seed), &stored);
-        if let (Err(error), Ok(mut failed)) = (written, self.failed.lock()) {
-            failed.get_or_insert(error.into());
-        }
-    }
-
-    /// The first failure to write, if any.
-    fn finish(self) -> anyhow::Result<()> {
-        match self.failed.into_inner() {
-            Ok(Some(error)) => Err(error),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// 64-bit FNV-1a over words of eight bytes of all pixels and labels.
-fn digest(data: &Dataset) -> u64 {
-    let all = |split: &Split, hash: u64| {
-        split.pixels.chunks(8).chain(split.labels.chunks(8)).fold(hash, |hash, bytes| {
-            let mut word = [0; 8];
-            word[..bytes.len()].copy_from_slice(bytes);
-            (hash ^ u64::from_le_bytes(word)).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(29)
-        })
-    };
-    all(&data.test, all(&data.train, 0xcbf2_9ce4_8422_2325))
+/// The stored run's file.
+fn file(init: &str, seed: u64) -> String {
+    let name: String = init.chars().filter(char::is_ascii_alphanumeric).collect();
+    format!("{name}-seed-{seed}")
 }

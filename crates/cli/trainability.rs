@@ -1,9 +1,10 @@
 use gainstage_report::{Axis, Cell, ColourMap, Document, Figure, Mark, Panel, Section, Table};
 use gainstage_theory::MeanField;
 use gainstage_train::{Images, Optimizer, Protocol, Sweep, SweepCell};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::args::{Common, Train};
+use crate::store::Store;
 use crate::train::Prepared;
 use crate::{Exit, output, progress};
 
@@ -41,19 +42,18 @@ pub(crate) fn run(common: &Common, args: &Train) -> anyhow::Result<Exit> {
     let depth_scales = depth_scales(&sweep)?;
     let mut data = crate::data::load(common, &args.data)?;
     output::note(common, &format!("images: {} ({})", data.name, data.source));
+    let folder = common.out.join("train-sweep");
+    let settings = format!("{}, seed {}", serde_json::to_string(&sweep)?, common.seed);
+    let store = Store::new(folder.join("cells"), &data, &settings);
     data.test = data.test.slice(0..data.test.len().min(TEST_IMAGES));
     let Prepared { train, test, .. } = Prepared::new(&data)?;
 
-    let cells = sweep.depths.len() * sweep.weight_variances.len();
-    let layers = sweep.depths.iter().sum::<usize>() * sweep.weight_variances.len();
-    let bar = progress::bar(common, layers as u64, &format!("layers of {cells} networks"));
     let started = std::time::Instant::now();
-    let cells = trained(&sweep, &train, &test, common.seed, &bar)?;
-    bar.finish_and_clear();
+    let cells = trained(common, &sweep, &train, &test, &store)?;
+    store.finish()?;
     let seconds = started.elapsed().as_secs_f64();
 
     let answer = Answer { sweep, seed: common.seed, cells, depth_scales, seconds };
-    let folder = common.out.join("train-sweep");
     let table = table(&answer);
     let mut document = Document::new(
         "Which networks train",
@@ -78,14 +78,58 @@ pub(crate) fn run(common: &Common, args: &Train) -> anyhow::Result<Exit> {
     Ok(Exit::Clean)
 }
 
+/// Trains what is not stored yet, and stores it.
 fn trained(
+    common: &Common,
     sweep: &Sweep,
     train: &Images,
     test: &Images,
-    seed: u64,
-    bar: &indicatif::ProgressBar,
+    store: &Store,
 ) -> anyhow::Result<Vec<SweepCell>> {
-    Ok(sweep.run(train, test, seed, &|depth| bar.inc(depth as u64))?)
+    let variances = sweep.weight_variances.len();
+    let depth = |index: usize| sweep.depths[index / variances] as u64;
+    let file = |index: usize| format!("{}-layers-{}", depth(index), index % variances + 1);
+    let cells = sweep.depths.len() * variances;
+    let layers = (0..cells).map(depth).sum();
+    let bar = progress::bar(common, layers, &format!("layers of {cells} networks"));
+    let stored = |index: usize| {
+        let cell = store.read::<StoredCell>(&file(index))?.into();
+        bar.inc(depth(index));
+        Some(cell)
+    };
+    let finished = |index: usize, cell: &SweepCell| {
+        store.write(&file(index), StoredCell::from(*cell));
+        bar.inc(depth(index));
+    };
+    let trained = sweep.run(train, test, common.seed, &stored, &finished)?;
+    bar.finish_and_clear();
+    Ok(trained)
+}
+
+/// A cell in a form that JSON holds, which has no infinity.
+#[derive(Serialize, Deserialize)]
+struct StoredCell {
+    depth: usize,
+    weight_variance: f64,
+    accuracy: f64,
+    /// None where it diverged.
+    train_loss: Option<f64>,
+}
+
+impl From<SweepCell> for StoredCell {
+    fn from(cell: SweepCell) -> Self {
+        let SweepCell { depth, weight_variance, accuracy, train_loss, diverged } = cell;
+        Self { depth, weight_variance, accuracy, train_loss: (!diverged).then_some(train_loss) }
+    }
+}
+
+impl From<StoredCell> for SweepCell {
+    fn from(cell: StoredCell) -> Self {
+        let StoredCell { depth, weight_variance, accuracy, train_loss } = cell;
+        let diverged = train_loss.is_none();
+        let train_loss = train_loss.unwrap_or(f64::INFINITY);
+        Self { depth, weight_variance, accuracy, train_loss, diverged }
+    }
 }
 
 /// Gradient descent with momentum, where the paper has none: its outcome shows how large gradients are,

@@ -61,7 +61,8 @@ impl Sweep {
     }
 
     /// Trains all of them, one a thread, and returns depth after depth. All start from the same seed.
-    /// `progress` is called with every finished network's number of hidden layers.
+    /// What `stored` has of a cell, by its place in that order, counts as trained; `finished` is called
+    /// with every other cell as soon as it is.
     ///
     /// # Errors
     /// [`TrainError`] if a network cannot be trained; divergence is a result.
@@ -70,7 +71,8 @@ impl Sweep {
         train: &Images,
         test: &Images,
         seed: u64,
-        progress: &(dyn Fn(usize) + Sync),
+        stored: &(dyn Fn(usize) -> Option<SweepCell> + Sync),
+        finished: &(dyn Fn(usize, &SweepCell) + Sync),
     ) -> Result<Vec<SweepCell>, TrainError> {
         let grid: Vec<(usize, f64)> = self
             .depths
@@ -84,6 +86,9 @@ impl Sweep {
             .par_iter()
             .with_max_len(1)
             .map(|&index| {
+                if let Some(cell) = stored(index) {
+                    return Ok((index, cell));
+                }
                 let (depth, weight_variance) = grid[index];
                 let network = self.network(depth, weight_variance, train)?;
                 let fit = fit(&network, train, None, &self.protocol, seed, &|_| ())?;
@@ -91,7 +96,6 @@ impl Sweep {
                 let mean =
                     last.iter().map(|l| f64::from(*l)).sum::<f64>() / last.len().max(1) as f64;
                 let diverged = fit.diverged.is_some();
-                progress(depth);
                 let cell = SweepCell {
                     depth,
                     weight_variance,
@@ -99,6 +103,7 @@ impl Sweep {
                     train_loss: if diverged { f64::INFINITY } else { mean },
                     diverged,
                 };
+                finished(index, &cell);
                 Ok((index, cell))
             })
             .collect::<Result<_, TrainError>>()?;

@@ -324,7 +324,7 @@ fn deep_ordered_networks_do_not_train_and_critical_ones_do() {
     };
     let run = |threads| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
-        pool.install(|| sweep.run(&images, &images, 1, &|_| ())).expect("trains")
+        pool.install(|| sweep.run(&images, &images, 1, &|_| None, &|_, _| ())).expect("trains")
     };
     let cells = run(1);
     assert_eq!(cells, run(3));
