@@ -138,6 +138,27 @@ fn verify_writes_results_and_a_report_that_can_be_drawn_again() {
 }
 
 #[test]
+fn planted_errors_are_listed_tried_and_stored() {
+    let list = json(gainstage().args(["claims", "list"]));
+    let claims = list.as_array().expect("a list");
+    assert!(claims.iter().all(|c| c["planted"].as_array().is_some_and(|p| !p.is_empty())));
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let out = dir.path().to_str().expect("UTF-8");
+    let args = ["verify", "--planted", "--only", "HE08,XAV07", "--data", "synthetic", "--out", out];
+    let tried = json(gainstage().args(args));
+    let planted = tried["planted"].as_array().expect("a list");
+    assert_eq!(planted.len(), 2);
+    assert_eq!(planted[0]["planted"], "fan-in and fan-out exchanged");
+    assert!(planted.iter().all(|p| p["noticed"] == true && p["verdict"] != p["expected"]));
+    assert!(dir.path().join("planted.json").exists());
+    gainstage()
+        .args(["claims", "show", "HE08"])
+        .assert()
+        .success()
+        .stdout(predicate::str::contains("fan-in and fan-out exchanged"));
+}
+
+#[test]
 fn wrong_input_ends_with_code_2_and_one_sentence() {
     let cases: [(&[&str], &str); 10] = [
         (&["verify", "--only", "NOPE"], "NOPE"),

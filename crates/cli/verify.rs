@@ -136,17 +136,21 @@ fn reproducibility(
     vec![
         row("command", format!("`{command}`")),
         row("gainstage", env!("CARGO_PKG_VERSION").to_owned()),
+        row("commit", env!("GAINSTAGE_COMMIT").to_owned()),
+        row("compiler", env!("GAINSTAGE_RUSTC").to_owned()),
         row("images", format!("{} ({source})", results.data)),
         row("seed", common.seed.to_string()),
-        row(
-            "machine",
-            format!(
-                "{} {}, {} threads",
-                std::env::consts::ARCH,
-                std::env::consts::OS,
-                rayon::current_num_threads()
-            ),
-        ),
+        row("machine", machine()),
+        row("threads", rayon::current_num_threads().to_string()),
         row("time", format!("{seconds:.0} s")),
+        row("again, without measuring", format!("`gainstage report {}`", common.out.display())),
     ]
+}
+
+/// The processor's name where the system tells it, else its kind.
+fn machine() -> String {
+    let kind = format!("{} {}", std::env::consts::ARCH, std::env::consts::OS);
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(|| kind.clone(), |(_, name)| format!("{}, {kind}", name.trim()))
 }

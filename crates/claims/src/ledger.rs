@@ -1,13 +1,7 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{
-    ClaimError, Lab, biases, blocks, breaking, choice, choosing, conformance, convergence, cost,
-    coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains,
-    glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook,
-    overfitting, regularizers, saturation, spectra, structure, symmetry, trainability, vanishing,
-    variants, versus_xavier, xavier,
-};
+use crate::{ClaimError, Lab, biases, blocks, breaking, choice, choosing, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {

@@ -127,23 +127,20 @@ pub(crate) fn section(runs: &[Run]) -> Option<Section> {
         let mut links = Vec::new();
         let (mut missing, mut surprising) = (Vec::new(), Vec::new());
         for &code in row.evidence {
-            match find(code) {
-                Some(run) => {
-                    links.push(Link {
-                        text: code.to_owned(),
-                        to: Some(format!("#{code}")),
-                        badge: badge(run.record.verdict),
-                    });
-                    if run.record.verdict != run.record.expected {
-                        surprising.push(code);
-                    }
-                }
-                None => {
-                    let badge = Badge::new("not run", Tone::Neutral);
-                    links.push(Link { text: code.to_owned(), to: None, badge });
-                    missing.push(code);
-                }
+            let run = find(code);
+            match run {
+                None => missing.push(code),
+                Some(run) if run.record.verdict != run.record.expected => surprising.push(code),
+                Some(_) => {}
             }
+            links.push(Link {
+                text: code.to_owned(),
+                to: run.map(|_| format!("#{code}")),
+                badge: run.map_or_else(
+                    || Badge::new("not run", Tone::Neutral),
+                    |run| badge(run.record.verdict),
+                ),
+            });
         }
         let stands = match (surprising.is_empty(), missing.is_empty()) {
             (true, true) => {
