@@ -2,19 +2,20 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, blocks, breaking, choice, convergence, coverage, deep, depth_scales,
-    finite_width, frozen, gains, he, heads, mean_field, notebook, saturation, spectra, structure,
-    symmetry, vanishing, variants, xavier,
+    ClaimError, Lab, autoencoders, blocks, breaking, choice, convergence, coverage, deep,
+    depth_scales, finite_width, frozen, gains, generalization, he, heads, mean_field, notebook,
+    saddle, saturation, spectra, structure, symmetry, vanishing, variants, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 21] = [
+    let families: [&'static [Claim]; 24] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
         &heads::CLAIMS,
         &blocks::CLAIMS,
+        &autoencoders::CLAIMS,
         &vanishing::CLAIMS,
         &saturation::CLAIMS,
         &xavier::CLAIMS,
@@ -29,6 +30,8 @@ pub fn ledger() -> Vec<&'static Claim> {
         &spectra::CLAIMS,
         &structure::CLAIMS,
         &convergence::CLAIMS,
+        &saddle::CLAIMS,
+        &generalization::CLAIMS,
         &choice::CLAIMS,
         &notebook::CLAIMS,
     ];

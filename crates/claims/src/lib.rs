@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod autoencoders;
 mod blocks;
 mod breaking;
 mod choice;
@@ -36,12 +37,14 @@ mod figures;
 mod finite_width;
 mod frozen;
 mod gains;
+mod generalization;
 mod he;
 mod heads;
 mod lab;
 mod ledger;
 mod mean_field;
 mod notebook;
+mod saddle;
 mod saturation;
 mod signal;
 mod spectra;
