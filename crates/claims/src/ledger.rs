@@ -1,11 +1,11 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, biases, blocks, breaking, choice, choosing, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
+use crate::{ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 36] = [
+    let families: [&'static [Claim]; 39] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
@@ -35,6 +35,9 @@ pub fn ledger() -> Vec<&'static Claim> {
         &convergence::CLAIMS,
         &overfitting::CLAIMS,
         &mitigations::CLAIMS,
+        &autoencoders::CLAIMS,
+        &generalization::CLAIMS,
+        &saddle::CLAIMS,
         &regularizers::CLAIMS,
         &frameworks::CLAIMS,
         &notebook::CLAIMS,

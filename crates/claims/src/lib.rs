@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod autoencoders;
 mod biases;
 mod blocks;
 mod breaking;
@@ -46,6 +47,7 @@ mod finite_width;
 mod frameworks;
 mod frozen;
 mod gains;
+mod generalization;
 mod glorot;
 mod glorot_table;
 mod he;
@@ -61,6 +63,7 @@ mod notebook;
 mod overfitting;
 mod recommendation;
 mod regularizers;
+mod saddle;
 mod saturation;
 mod side_by_side;
 mod signal;
