@@ -2,14 +2,14 @@ use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
-    ClaimError, Lab, biases, conformance, coverage, deep, depth_scales, finite_width, gains, he,
-    mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra, structure,
-    symmetry, vanishing, variants, versus_xavier, xavier,
+    ClaimError, Lab, biases, clipping, conformance, coverage, deep, depth_scales, finite_width,
+    gains, he, mean_field, mitigations, notebook, overfitting, regularizers, saturation, spectra,
+    structure, symmetry, vanishing, variants, versus_xavier, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 21] = [
+    let families: [&'static [Claim]; 22] = [
         &symmetry::CLAIMS,
         &conformance::CLAIMS,
         &biases::CLAIMS,
@@ -28,6 +28,7 @@ pub fn ledger() -> Vec<&'static Claim> {
         &spectra::CLAIMS,
         &structure::CLAIMS,
         &mitigations::CLAIMS,
+        &clipping::CLAIMS,
         &regularizers::CLAIMS,
         &overfitting::CLAIMS,
         &notebook::CLAIMS,

@@ -21,6 +21,7 @@
 
 mod biases;
 mod claim;
+mod clipping;
 mod comparison;
 mod conformance;
 mod coverage;
