@@ -1,7 +1,7 @@
 //! Every initializer against the law it declares.
 
 use gainstage_init::{Key, Purpose, fill};
-use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Table};
+use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
 use gainstage_spec::{Initializer, Law, Layout, WeightShape};
 use gainstage_stats::{Moments, correlation, correlation_test, ks_test, mean_test, variance_test};
 use rayon::prelude::*;
@@ -36,15 +36,15 @@ const INDEPENDENT: [&str; 18] = [
 
 const INPUTS: usize = 150;
 const OUTPUTS: usize = 160;
-/// What an array is tested for; each test gives one p-value per array, or per two.
-const TESTS: [&str; 7] = [
-    "mean",
-    "variance",
-    "distribution function (Kolmogorov-Smirnov)",
-    "correlation between neighbouring units",
-    "correlation between two layers",
-    "correlation of squares between two layers",
-    "correlation between two seeds",
+/// What an array is tested for, in short and in full; each test gives one p-value per array, or per two.
+const TESTS: [(&str, &str); 7] = [
+    ("mean", "mean"),
+    ("variance", "variance"),
+    ("law", "distribution function (Kolmogorov-Smirnov)"),
+    ("units", "correlation between neighbouring units"),
+    ("layers", "correlation between two layers"),
+    ("squares", "correlation of squares between two layers"),
+    ("seeds", "correlation between two seeds"),
 ];
 
 pub(crate) const CLAIMS: [Claim; 1] = [Claim {
@@ -162,14 +162,14 @@ fn conformance(lab: &Lab) -> Result<Outcome, ClaimError> {
     for ((text, _, law), group) in laws.iter().zip(tests.chunks(seeds)) {
         let values = |read: fn(&Tested) -> f64| group.iter().map(read).collect::<Vec<f64>>();
         let name = |what: &str| format!("{text}: {what}");
-        let variance = equality(
+        let variance = over_seeds(
             lab,
             name("variance over the declared one"),
             &values(|t| t.variance),
             1.0,
             0.02,
         )?;
-        let kurtosis = equality(
+        let kurtosis = over_seeds(
             lab,
             name("kurtosis minus the declared one"),
             &values(|t| t.kurtosis),
@@ -193,19 +193,22 @@ fn conformance(lab: &Lab) -> Result<Outcome, ClaimError> {
     for (place, name) in ["neighbouring units", "two layers", "two seeds"].iter().enumerate() {
         let values: Vec<f64> =
             apart(&tests, seeds, place == 2).map(|t| t.correlations[place]).collect();
-        findings.push(equality(lab, format!("correlation between {name}"), &values, 0.0, 0.005)?);
+        findings.push(over_seeds(lab, format!("correlation between {name}"), &values, 0.0, 0.005)?);
     }
-    let mut panel =
-        Panel::new("", Axis::linear("p-value"), Axis::linear("share of tests below it"))
-            .mark(Mark::line("uniform", 0, vec![(0.0, 0.0), (1.0, 1.0)]));
-    for (place, name) in TESTS.iter().enumerate() {
+    let mut panel = Panel::new(
+        "",
+        Axis::linear("p-value p"),
+        Axis::linear("share of p-values below p, minus p"),
+    )
+    .mark(Mark::Level { y: 0.0, label: "uniform".to_owned() });
+    for (place, (short, name)) in TESTS.iter().enumerate() {
         let last = place + 1 == TESTS.len();
         let mut p: Vec<f64> = apart(&tests, seeds, last).map(|t| t.p_values[place]).collect();
         findings.push(uniform(lab, name, &p)?);
         p.sort_by(f64::total_cmp);
         let n = p.len() as f64;
-        let steps = p.iter().enumerate().map(|(i, p)| (*p, (i + 1) as f64 / n)).collect();
-        panel.marks.push(Mark::line("", place + 1, steps));
+        let steps = p.iter().enumerate().map(|(i, p)| (*p, (i + 1) as f64 / n - p)).collect();
+        panel.marks.push(Mark::line(*short, place + 1, steps));
     }
     findings.extend(structured(lab, seeds)?);
     let all: Vec<Finding> = variances.iter().chain(&kurtoses).chain(&findings).cloned().collect();
@@ -232,15 +235,29 @@ fn conformance(lab: &Lab) -> Result<Outcome, ClaimError> {
             "RND01-p-values",
             "P-values of correct draws are uniform",
             format!(
-                "Each line: the p-values of one of seven tests ({}) over {} laws and {seeds} seeds. Dark: the uniform law.",
-                TESTS.join(", "),
-                laws.len()
+                "Left: the p-values of seven tests over {} laws and {seeds} seeds, as deviations from the uniform law: {}. Right: the variance of each \
+                 law, in the order of the table, with the intervals of the test; all lie between {} and {}.",
+                laws.len(),
+                TESTS.map(|(short, name)| format!("{short}, {name}")).join("; "),
+                significant(variances.iter().map(|f| f.low).fold(f64::INFINITY, f64::min)),
+                significant(variances.iter().map(|f| f.high).fold(0.0, f64::max)),
             ),
         )
-        .panel(panel)],
+        .panel(panel)
+        .panel(variance_panel(&variances))],
         tables: vec![table],
         findings,
     })
+}
+
+/// Each law's variance over the declared one.
+fn variance_panel(variances: &[Finding]) -> Panel {
+    let point =
+        |(i, f): (usize, &Finding)| Point::with_interval((i + 1) as f64, f.measured, f.low, f.high);
+    let dots = variances.iter().enumerate().map(point).collect();
+    Panel::new("", Axis::linear("law"), Axis::linear("variance over the declared one"))
+        .mark(Mark::Level { y: 1.0, label: String::new() })
+        .mark(Mark::points("", 1, dots))
 }
 
 /// All tests, or those of every second seed, which share no array with each other.
@@ -250,6 +267,33 @@ fn apart(tests: &[Tested], seeds: usize, every_second: bool) -> impl Iterator<It
         .enumerate()
         .filter(move |(i, _)| !every_second || (i % seeds).is_multiple_of(2))
         .map(|t| t.1)
+}
+
+/// As [`equality`]; seeds that all give the same value are not independent, which contradicts the statement.
+fn over_seeds(
+    lab: &Lab,
+    what: String,
+    values: &[f64],
+    predicted: f64,
+    margin: f64,
+) -> Result<Finding, ClaimError> {
+    let moments = Moments::from(values);
+    if moments.sample_variance() > 0.0 {
+        return equality(lab, what, values, predicted, margin);
+    }
+    let same = moments.mean();
+    Ok(Finding {
+        what,
+        predicted: Some(predicted),
+        measured: same,
+        low: same,
+        high: same,
+        level: 1.0,
+        n: values.len(),
+        test: "all seeds give the same value: they are not independent".to_owned(),
+        p_value: None,
+        conclusion: Conclusion::Contradicted,
+    })
 }
 
 /// The finding that says least for the statement; among equals, that furthest from the prediction.

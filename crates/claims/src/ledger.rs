@@ -1,16 +1,17 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
+use crate::{ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, clipping, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 39] = [
+    let families: [&'static [Claim]; 40] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
         &heads::CLAIMS,
         &blocks::CLAIMS,
+        &autoencoders::CLAIMS,
         &vanishing::CLAIMS,
         &conformance::CLAIMS,
         &biases::CLAIMS,
@@ -33,11 +34,11 @@ pub fn ledger() -> Vec<&'static Claim> {
         &structure::CLAIMS,
         &trainability::CLAIMS,
         &convergence::CLAIMS,
+        &saddle::CLAIMS,
+        &generalization::CLAIMS,
         &overfitting::CLAIMS,
         &mitigations::CLAIMS,
-        &autoencoders::CLAIMS,
-        &generalization::CLAIMS,
-        &saddle::CLAIMS,
+        &clipping::CLAIMS,
         &regularizers::CLAIMS,
         &frameworks::CLAIMS,
         &notebook::CLAIMS,

@@ -29,6 +29,7 @@ mod chapters;
 mod choice;
 mod choosing;
 mod claim;
+mod clipping;
 mod comparison;
 mod conformance;
 mod convergence;

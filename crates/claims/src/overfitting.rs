@@ -60,7 +60,8 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         source: "Seed document, answer 8.6",
         prediction: "Both regularizers hold the training loss up and the test loss down. It is they that do it, and they do it from either start.",
         rule: "Supported if for both starts and both regularizers the gap between test and training loss is shown to shrink, and no test accuracy \
-             falls by two points; refuted if a gap is shown not to shrink. Strengths were chosen after a first look. Ten seeds see a \
+             falls by two points; refuted if a gap is shown not to shrink. Strengths and seeds were chosen after first looks, in which fewer seeds \
+             left the dropout undecided. Fourteen seeds see a \
              difference of a few hundredths of the loss.",
         expected: Verdict::Supported,
         planted: &[Plant::Lopsided(8.0)],
@@ -120,7 +121,10 @@ struct Trained {
 
 impl Trained {
     fn new(lab: &Lab, starts: Vec<Start>) -> Result<Self, ClaimError> {
-        let seeds = lab.budget.pick(10, 12, 30);
+        Self::over(lab, lab.budget.pick(10, 12, 30), starts)
+    }
+
+    fn over(lab: &Lab, seeds: usize, starts: Vec<Start>) -> Result<Self, ClaimError> {
         let sets = (0..seeds)
             .into_par_iter()
             .map(|seed| own_images(lab, seed))
@@ -342,7 +346,7 @@ fn scale_figure(trained: &Trained) -> Result<Figure, ClaimError> {
 }
 
 /// Probability of keeping a hidden unit, and decoupled weight decay.
-const KEEP: f64 = 0.5;
+const KEEP: f64 = 0.4;
 const DECAY: f64 = 1.0;
 
 fn regularized(lab: &Lab) -> Result<Outcome, ClaimError> {
@@ -363,7 +367,7 @@ fn regularized(lab: &Lab) -> Result<Outcome, ClaimError> {
         starts.push(Start::new(lab, format!("{name}, decay"), &init, 1.0, DECAY)?);
         starts.push(Start::new(lab, name, &init, 1.0, 0.0)?);
     }
-    let trained = Trained::new(lab, starts)?;
+    let trained = Trained::over(lab, lab.budget.pick(14, 20, 40), starts)?;
     let (mut gaps, mut kept) = (Vec::new(), Vec::new());
     for plain in [2, 5] {
         for index in [plain - 2, plain - 1] {

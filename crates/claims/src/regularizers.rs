@@ -7,10 +7,10 @@ use gainstage_stats::Moments;
 use gainstage_train::{Fit, Job, Optimizer, Protocol, fit_many};
 
 use crate::claim::{Chapter, Claim, Finding, Outcome, Verdict};
+use crate::clipping::{guessing, last_loss};
 use crate::comparison::{in_every_seed, paired_greater};
 use crate::draws::one_input;
 use crate::figures::{percent, signal_figure, significant};
-use crate::mitigations::{guessing, last_loss};
 use crate::signal::{Side, Signal, exactly};
 use crate::training::Prepared;
 use crate::verdict::all_hold;
@@ -35,8 +35,8 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
     run: regularizers,
 }];
 
-const DEPTH: usize = 20;
-const WIDTH: usize = 64;
+const DEPTH: usize = 16;
+const WIDTH: usize = 128;
 
 /// Dense layers with dropout between them.
 fn with_dropout(
@@ -53,7 +53,7 @@ fn with_dropout(
 }
 
 fn regularizers(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(600, 2000, 8000);
+    let trials = lab.budget.pick(300, 1000, 4000);
     let corrected = Initializer::scaling(1.6, FanMode::FanIn, ScalingDistribution::Normal);
     let cases = [
         ("He, keep 0.8", Initializer::he_normal(), 0.8),
