@@ -199,7 +199,7 @@ fn autoencoder_outcome(lab: &Lab, runs: &[&[(Fit, f64)]], level: f64, steps: u64
             lab.data.name
         ),
         figures: vec![
-            Figure::new("SYM09-errors", "Zero serves in the decoder alone", text).panel(panel),
+            Figure::new("SYM09-training", "Zero serves in the decoder alone", text).panel(panel),
         ],
         tables: vec![table],
         findings,

@@ -200,5 +200,5 @@ fn figure(runs: &[&[Fit]], even: f64) -> Figure {
         runs[0].len(),
         ends.join(", ")
     );
-    Figure::new("SYM08-losses", "Zero branches train if there is a skip", text).panel(panel)
+    Figure::new("SYM08-training", "Zero branches train if there is a skip", text).panel(panel)
 }

@@ -227,6 +227,6 @@ fn faster_figure(groups: &[&[Pair]]) -> Figure {
     };
     panel.marks.push(Mark::points("std 0.05: not yet", 3, dots(0.25, &watched)));
     let text = "A dot a seed. \"Not yet\" stands at 2.5 times He's steps, where std 0.05 had not reached the loss.";
-    Figure::new("CNV01-steps", "A proper start is faster where the network is deep", text)
+    Figure::new("CNV01-depth", "A proper start is faster where the network is deep", text)
         .panel(panel)
 }

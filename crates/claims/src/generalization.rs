@@ -115,7 +115,7 @@ fn generalizes(lab: &Lab) -> Result<Outcome, ClaimError> {
             lab.data.name
         ),
         figures: vec![
-            Figure::new("GEN01-accuracies", "Too large generalizes worse", text).panel(panel),
+            Figure::new("GEN01-starts", "Too large generalizes worse", text).panel(panel),
         ],
         tables: vec![table],
         findings,
