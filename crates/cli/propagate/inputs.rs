@@ -71,7 +71,7 @@ fn rows_of_file(text: &str, batch: usize, width: usize) -> anyhow::Result<Vec<f3
     let (path, name) = file(text).context("no array file")?;
     let checkpoint = Checkpoint::open(Path::new(path))?;
     let tensors = checkpoint.tensors();
-    let names = || tensors.iter().map(|t| t.name()).collect::<Vec<_>>().join(", ");
+    let names = || tensors.iter().map(gainstage_audit::Tensor::name).collect::<Vec<_>>().join(", ");
     let tensor = match name {
         Some(name) => tensors.iter().find(|t| t.name() == name).ok_or_else(|| {
             anyhow!("{path} holds no floating-point array \"{name}\"; it holds: {}", names())
