@@ -32,7 +32,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
              its gap between training and test accuracy is that of one share between two samples, about 0, where a network that learns \
              400 images by heart has a gap of some points.",
         rule: "Refuted if zero's gap is shown to be smaller than Xavier's and than He's (one-sided paired t-tests); supported if it is shown \
-             to be larger than both; inconclusive otherwise. Ten seeds see a difference of a point.",
+             to be larger than both; inconclusive otherwise. Ten seeds see a difference of a point. The number of images was settled after a look.",
         expected: Verdict::Refuted,
         planted: &[Plant::Jitter(0.05)],
         run: zero,

@@ -26,7 +26,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
              in deep networks only (HE05).",
         rule: "Refuted if in the notebook's model the mean test accuracies are shown to be equal within one and a half points (paired two one-sided t-tests), or \
              He's to be lower by more; supported if He's is shown to be higher by more than that; inconclusive otherwise. Twelve seeds \
-             see a difference of half a point beyond the margin.",
+             see a difference of half a point beyond the margin. The margin was widened from one point after a look.",
         expected: Verdict::Refuted,
         planted: &[Plant::Lopsided(20.0)],
         run: one_hidden_layer,
