@@ -61,8 +61,8 @@ fn models() -> [Model; 5] {
 
 fn table_one(lab: &Lab) -> Result<Outcome, ClaimError> {
     let width = lab.budget.pick(64, 128, 1000);
-    let steps = lab.budget.pick(150, 1000, 30_000);
-    let seeds = lab.budget.pick(14, 12, 30);
+    let steps = lab.budget.pick(150, 600, 30_000);
+    let seeds = lab.budget.pick(14, 16, 30);
     let images = lab.budget.pick(5000, usize::MAX, usize::MAX);
     let data = Prepared::at_most(lab, images, lab.budget.pick(1000, 10_000, 10_000))?;
     let models = models();
