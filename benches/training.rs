@@ -1,9 +1,9 @@
-//! Training on one core, on the drawn digits: whole epochs, and the steps whose time one kernel decides.
+//! Training on the drawn digits: whole epochs, and on one core the steps whose time one kernel decides.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use gainstage_data::{Dataset, Source, load};
 use gainstage_spec::{Activation, Initializer, Layer, Network};
-use gainstage_train::{Clip, Images, Loss, Model, Optimizer, Protocol, Training};
+use gainstage_train::{Clip, Images, Job, Loss, Model, Optimizer, Protocol, Training, fit_many};
 
 struct Digits {
     train: Images,
@@ -30,7 +30,7 @@ fn training<'a>(network: &Network, images: &'a Images, protocol: &Protocol) -> T
     Training::new(model, images.into(), protocol, 1).expect("fits")
 }
 
-/// The notebook's model, and 30 layers of 128.
+/// The notebook's model on one core, its four models on all, and 30 layers of 128 on all.
 fn epochs(c: &mut Criterion) {
     let digits = digits();
     let mut group = c.benchmark_group("epoch");
@@ -38,6 +38,20 @@ fn epochs(c: &mut Criterion) {
     let shallow = perceptron(&[784, 128, 10], &Activation::Relu);
     let mut learner = training(&shallow, &digits.train, &Protocol::notebook());
     group.bench_function("784-128-10, Adam, batch 32", |b| b.iter(|| learner.epoch()));
+    let inits = ["zeros", "normal(std = 0.1)", "glorot_uniform", "keras_he_normal"];
+    let jobs = inits.map(|init| Job {
+        network: Network::perceptron(
+            &[784, 128, 10],
+            &init.parse().expect("known"),
+            &Activation::Relu,
+        )
+        .expect("valid"),
+        protocol: Protocol { epochs: 1, ..Protocol::notebook() },
+        seed: 1,
+    });
+    group.bench_function("four models of 784-128-10, one a core", |b| {
+        b.iter(|| fit_many(&jobs, &digits.train, None, &|_, _| ()).expect("trains"));
+    });
     let deep = perceptron(&[vec![784], vec![128; 29], vec![10]].concat(), &Activation::Relu);
     let protocol = Protocol { batch: 64, ..Protocol::notebook() };
     let mut learner = training(&deep, &digits.train, &protocol);
