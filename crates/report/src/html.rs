@@ -12,7 +12,7 @@ const STYLE: &str = "
 @media (prefers-color-scheme:dark){:root{--ink:#eee;--soft:#b5b5b5;--paper:#1b1b1d;--line:#3a3a3c;--card:#242427;--link:#7cc0f0;--good:#4cc79c;--bad:#f0955c;--mixed:#e0b050;--neutral:#aaa}}
 *{box-sizing:border-box}html{color-scheme:light dark;scroll-behavior:smooth}
 body{margin:0 auto;max-width:72rem;padding:1.2rem;background:var(--paper);color:var(--ink);font:1.05rem/1.55 system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}
-h1{font-size:1.9rem;line-height:1.2;margin:.4rem 0}h2{font-size:1.45rem;margin:2.6rem 0 .6rem;border-top:1px solid var(--line);padding-top:1.4rem}
+h1{font-size:1.9rem;line-height:1.2;margin:.4rem 0;overflow-wrap:anywhere}h2{font-size:1.45rem;margin:2.6rem 0 .6rem;border-top:1px solid var(--line);padding-top:1.4rem}
 p,li{max-width:46rem}a{color:var(--link)}code{font-size:.92em;background:var(--card);padding:.05em .3em;border-radius:3px}
 pre{overflow-x:auto;background:var(--card);padding:.8rem;border-radius:6px}pre code{padding:0;background:none}
 .lead{font-size:1.15rem;color:var(--soft)}nav ol{columns:2;padding-left:1.2rem}@media(max-width:40rem){nav ol{columns:1}}
