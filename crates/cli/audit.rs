@@ -38,7 +38,7 @@ pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
         Format::Markdown => {
             let list: Vec<String> = record.summary().lines().map(|l| format!("- {l}")).collect();
             let mut tables = record.table().to_markdown();
-            for table in record.consequence_tables() {
+            if let Some(table) = record.consequence_table() {
                 tables += &format!("\n{}", table.to_markdown());
             }
             output::write(&format!("{tables}\n{}\n", list.join("\n")))?;
@@ -46,7 +46,8 @@ pub(crate) fn run(common: &Common, args: &Audit) -> anyhow::Result<Exit> {
         Format::Text | Format::Json => {
             let page = folder.join("index.html");
             let text = format!("{}report: {}\n", record.summary(), page.display());
-            let tables = [vec![record.table()], record.consequence_tables()].concat();
+            let tables =
+                [vec![record.table()], record.consequence_table().into_iter().collect()].concat();
             output::result(common, &record, &tables, &text)?;
         }
     }

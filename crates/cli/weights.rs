@@ -277,7 +277,7 @@ fn batch(
     let file = Checkpoint::open(path)?;
     let (tensor, rows) = input_rows(&file, path)?;
     let size = tensor.shape().first().copied().unwrap_or(0);
-    let width = if size == 0 { 0 } else { rows.len() / size };
+    let width = rows.len().checked_div(size).unwrap_or(0);
     anyhow::ensure!(
         size > 0 && width == network.input,
         "array {} of {} has shape {:?}: {size} inputs of width {width}; the network takes {}",

@@ -75,7 +75,7 @@ pub struct Other {
     /// Why it is not audited.
     pub reason: String,
     /// Whole numbers, such as labels beside inputs.
-    pub(crate) integers: Option<Integers>,
+    pub(crate) integers: Option<Box<Integers>>,
 }
 
 /// What one file holds.
@@ -136,7 +136,7 @@ impl Tensor {
                 } else {
                     format!("type {kind} is no floating-point type that weights are stored in")
                 };
-                let integers = Integers::new(&kind, endian, place);
+                let integers = Integers::new(&kind, endian, place).map(Box::new);
                 Err(Other { name, shape, reason, integers })
             }
         }

@@ -67,7 +67,11 @@ impl Consequence {
             }
             text += "; ";
         }
-        let times = |ratio: Option<f64>| ratio.map_or("unknown".to_owned(), |r| format!("{r:.3}"));
+        let times = |ratio: Option<f64>| match ratio {
+            Some(r) if (0.1..10.0).contains(&r) => format!("{r:.3}"),
+            Some(r) => scientific(r),
+            None => "unknown".to_owned(),
+        };
         text += &format!(
             "against what was meant, the signal is at most off by a factor {} and the gradient by {}",
             times(signal),
@@ -97,10 +101,12 @@ impl Consequence {
 }
 
 impl Audit {
-    /// A table for every checkpoint whose consequence is known.
-    pub fn consequence_tables(&self) -> Vec<Table> {
-        let table = |c: &CheckpointRecord| c.consequence.as_ref().map(|k| k.table(&self.tell(c)));
-        self.checkpoints.iter().filter_map(table).collect()
+    /// The consequence of a single checkpoint, layer by layer; of several, the page and the JSON have it.
+    pub fn consequence_table(&self) -> Option<Table> {
+        match self.checkpoints.as_slice() {
+            [one] => one.consequence.as_ref().map(|k| k.table("")),
+            _ => None,
+        }
     }
 
     /// What holds of every checkpoint: whether it is of step 0, and what follows from its weights.

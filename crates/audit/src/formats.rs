@@ -46,7 +46,8 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
             Stored::Other { name: kind, .. } => {
                 let reason =
                     format!("type {kind} is no floating-point type that weights are stored in");
-                let integers = Integers::new(&kind, Endian::Little, Place::Plain { start, end });
+                let integers =
+                    Integers::new(&kind, Endian::Little, Place::Plain { start, end }).map(Box::new);
                 Err(Other { name, shape, reason, integers })
             }
         });

@@ -175,6 +175,8 @@ fn after_training(measured: &mut [Measured<'_>]) {
         for finding in m.record.findings.iter_mut().filter(|f| soft.contains(&f.kind)) {
             finding.severity = Severity::Note;
         }
+        // A law that training has left says nothing.
+        m.record.findings.retain(|f| !matches!(f.kind, Verdict::WrongScale | Verdict::Unexplained));
         m.record.factor = None;
         let text = if m.trained {
             "looks trained: its values follow no law of an initializer, and its rows and columns differ or depend on each other"

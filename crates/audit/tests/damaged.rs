@@ -1,4 +1,4 @@
-//! Damaged files: no panic, no allocation beyond the file, one sentence. Four thousand of them always, a hundred
+//! Damaged files: no panic, no allocation beyond the file, one sentence. Two thousand of them always, a hundred
 //! thousand by `cargo test --release -p gainstage-audit --test damaged -- --ignored`.
 //!
 //! The allocator of this test refuses nothing; it remembers the largest request of a thread, which a header's
@@ -183,7 +183,7 @@ fn mutate(file: &mut Vec<u8>, rng: &mut impl rand::Rng) {
 
 #[test]
 fn damaged_files_are_told_in_one_sentence() {
-    damage(4_000, 3);
+    damage(2_000, 3);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! `cargo run --release` prints the tables, `cargo test --release` asserts what they say: burn's row layout and
 //! candle start as documented; burn 0.22's column layout passes the fans in the other order
 //! (burn-nn 0.22.1, src/modules/linear.rs, `LinearLayout::Col`), and the audit names it.
-//! `cargo run --release -- write DIR` writes one layer of each, which the claims on frameworks read.
+//! `cargo run --release -- write DIR` writes one layer of each to files.
 
 use std::error::Error;
 use std::path::Path;
