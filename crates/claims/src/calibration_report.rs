@@ -55,7 +55,8 @@ fn rates(all: &[Calibrated], runs: usize) -> Figure {
         all.iter().fold((1.0f64, 0.0f64), |(l, h), c| (l.min(c.rate), h.max(c.rate)));
     let text = format!(
         "Dots: share of {runs} runs with a false alarm, with simultaneous 99% intervals. Line: the promised {}. Observed rates lie between \
-         {} and {}. Discrete tests (signs, shares, two samples of Kolmogorov-Smirnov) stay below, since they cannot meet it exactly.",
+         {} and {}. Exact tests of counts (signs, \
+         Clopper-Pearson, Kolmogorov-Smirnov of two samples) tend to stay below, since they cannot meet it exactly.",
         percent(RATE),
         percent(least),
         percent(most)

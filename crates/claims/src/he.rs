@@ -73,7 +73,7 @@ pub(crate) const CLAIMS: [Claim; 4] = [
 ];
 
 fn keeps_second_moment(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(400, 800, 3000);
+    let trials = lab.budget.pick(600, 1200, 3000);
     let mut signals = Vec::new();
     let mut findings = Vec::new();
     for (distribution, label) in SHAPES {
@@ -114,7 +114,7 @@ fn keeps_second_moment(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn keeps_gradients(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(300, 800, 4000);
+    let trials = lab.budget.pick(1000, 2000, 4000);
     let equal = Network::uniform(WIDTH, DEPTH, &Initializer::he_normal(), &Activation::Relu)?;
     let equal = Signal::new(lab, "equal widths", &equal, trials)?;
     let widths = [300, 200, 400, 100, 300, 150, 250, 200, 300, 100];
@@ -159,7 +159,7 @@ fn keeps_gradients(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn truncation(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(300, 800, 3000);
+    let trials = lab.budget.pick(700, 1200, 3000);
     let run = |label: &str, init: &Initializer| -> Result<Signal, ClaimError> {
         Signal::new(lab, label, &Network::uniform(WIDTH, DEPTH, init, &Activation::Relu)?, trials)
     };

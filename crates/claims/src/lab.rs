@@ -31,6 +31,9 @@ pub enum Plant {
     Jitter(f64),
     /// The first of the starts that are compared has its weights multiplied by this, the others not.
     Lopsided(f64),
+    /// Of the starts that are compared, the k-th in the claimed order, counted from 0, has its weights
+    /// multiplied by this to the power k.
+    Staggered(f64),
     /// Replicates that should be independent share one seed.
     SharedSeed,
     /// Matrices that should be orthogonal are drawn with independent normal entries.
@@ -72,6 +75,9 @@ impl std::fmt::Display for Plant {
             }
             Self::Lopsided(factor) => {
                 write!(f, "the first compared start's weights times {factor}")
+            }
+            Self::Staggered(factor) => {
+                write!(f, "each later one of the compared starts {factor} times larger still")
             }
             Self::SharedSeed => f.write_str("replicates share one seed"),
             Self::NormalForOrthogonal => f.write_str("orthogonal weights replaced by normal ones"),

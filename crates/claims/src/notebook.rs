@@ -22,8 +22,8 @@ pub const INITS: [(&str, &str, f64); 4] = [
     ("he", "keras_he_normal", 0.9772),
 ];
 
-/// The start that a lopsided comparison spoils.
-const FIRST_COMPARED: &str = "normal(0.1)";
+/// The order that NB03 puts to the test, best first.
+const ORDER: [&str; 3] = ["xavier", "normal(0.1)", "he"];
 
 /// One training run; the field names are a contract.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -104,11 +104,11 @@ pub fn resume_notebook(
     let mut runs: Vec<Option<SeedRun>> = Vec::new();
     let (mut jobs, mut names) = (Vec::new(), Vec::new());
     for (name, text, _) in INITS {
-        let init = match (lab.plant, text.parse::<Initializer>()?) {
-            (Some(Plant::Lopsided(factor)), init) if name == FIRST_COMPARED => {
-                scaled(&init, factor)
-            }
-            (_, init) => init,
+        let init = text.parse::<Initializer>()?;
+        // For a negative control, the order that NB03 tests is made true.
+        let init = match (lab.plant, ORDER.iter().position(|n| *n == name)) {
+            (Some(Plant::Staggered(factor)), Some(k)) => scaled(&init, factor.powi(k as i32)),
+            _ => init,
         };
         let mut network = lab.classifier(&[128], &init, &Activation::Relu)?;
         // As the notebook leaves its output layer: Keras's default.
@@ -214,7 +214,7 @@ pub(crate) const CLAIMS: [Claim; 3] = [
         rule: "Supported if both differences of mean accuracy are above 0 (one-sided pooled t-tests at 0.001); refuted if they are not and \
              each advantage is shown to be below one percentage point (upper 99% limit); inconclusive otherwise.",
         expected: Verdict::Refuted,
-        planted: &[Plant::Lopsided(100.0)],
+        planted: &[Plant::Staggered(20.0)],
         run: order,
     },
 ];

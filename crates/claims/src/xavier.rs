@@ -95,7 +95,7 @@ pub(crate) const CLAIMS: [Claim; 6] = [
 ];
 
 fn uniform_fan_in(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(400, 800, 3000);
+    let trials = lab.budget.pick(800, 1500, 3000);
     let init = Initializer::pytorch_linear();
     let linear = Signal::new(
         lab,
@@ -279,7 +279,7 @@ fn deep_tanh(lab: &Lab) -> Result<Outcome, ClaimError> {
 }
 
 fn relu_halves(lab: &Lab) -> Result<Outcome, ClaimError> {
-    let trials = lab.budget.pick(400, 800, 3000);
+    let trials = lab.budget.pick(800, 1500, 3000);
     let xavier = Network::uniform(WIDTH, DEPTH, &Initializer::glorot_uniform(), &Activation::Relu)?;
     let he = Network::uniform(WIDTH, DEPTH, &Initializer::he_uniform(), &Activation::Relu)?;
     let xavier = Signal::new(lab, "Xavier", &xavier, trials)?;
@@ -320,7 +320,7 @@ fn pytorch_default(lab: &Lab) -> Result<Outcome, ClaimError> {
     };
     let default = scaled(&Initializer::pytorch_linear(), "pytorch")?;
     let network = Network::uniform(WIDTH, 20, &Initializer::pytorch_linear(), &Activation::Relu)?;
-    let relu = Signal::new(lab, "PyTorch default", &network, lab.budget.pick(400, 800, 3000))?;
+    let relu = Signal::new(lab, "PyTorch default", &network, lab.budget.pick(2000, 3000, 6000))?;
     let he = Network::uniform(WIDTH, 20, &Initializer::he_uniform(), &Activation::Relu)?;
     let he = Signal::new(lab, "He uniform", &he, lab.budget.pick(100, 200, 500))?;
     let against = equality(
