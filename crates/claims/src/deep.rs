@@ -29,7 +29,7 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
          and 1/16,000 at 30, so plain SGD barely moves and the loss stays at ln(classes).",
     rule: "Supported if, in every seed and at both depths, He's loss (mean of 25 steps) falls below 1, Xavier's has not fallen below 2 by \
          then, and Xavier at 30 stays within 0.02 of its start for as long as it is watched; qualified if Xavier at 30 is later but leaves its \
-         start; refuted otherwise. Learning rate and steps were chosen, and the middle case added, after first runs, in which Xavier did \
+         start; refuted otherwise. Learning rate, steps and where runs end early were chosen, and the middle case added, after first runs, in which Xavier did \
          leave its start: what is expected now is that measurement, not the literature's word.",
     expected: Verdict::Qualified,
     planted: &[Plant::ShuffledLabels],

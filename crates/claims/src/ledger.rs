@@ -1,7 +1,14 @@
 use std::time::Instant;
 
 use crate::claim::{Claim, Outcome, Record};
-use crate::{ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, clipping, conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads, layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle, saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier, xavier};
+use crate::{
+    ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, clipping,
+    conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout,
+    finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads,
+    layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle,
+    saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier,
+    xavier,
+};
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {

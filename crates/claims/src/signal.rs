@@ -292,7 +292,7 @@ fn swapped(weights: &Initializer) -> Initializer {
 }
 
 /// The initializer with every weight multiplied by `factor`.
-fn scaled(weights: &Initializer, factor: f64) -> Initializer {
+pub(crate) fn scaled(weights: &Initializer, factor: f64) -> Initializer {
     match weights.clone() {
         Initializer::Constant { value } => Initializer::Constant { value: value * factor },
         Initializer::Uniform { low, high } => {
