@@ -14,7 +14,7 @@ use crate::verdict::all_hold;
 use crate::{ClaimError, Lab, Plant};
 
 /// Widths of the square matrices that are drawn.
-const WIDTHS: [usize; 4] = [64, 128, 256, 512];
+const WIDTHS: [usize; 4] = [128, 256, 512, 1024];
 /// Weights that a reading draws at least, in as many matrices as that takes.
 const WEIGHTS: usize = 20_000;
 /// A case is read at least so often, and then until it has taken this many seconds.
@@ -28,9 +28,9 @@ pub(crate) const CLAIMS: [Claim; 1] = [Claim {
     source: "Seed document, the considerations after answer 8, 7",
     prediction: "Independent entries cost a constant time each, whatever the law. An orthogonal matrix takes n reflections of n rows: of order n^3 in all, so that \
                  its time per weight grows with n, with a power that tends to 1. Nanoseconds are the machine's; the powers are not.",
-    rule: "Time per weight in n x n matrices, n = 64 to 512: the best of several interleaved readings of the thread's processor time, so that other work on the machine hardly enters; the \
+    rule: "Time per weight in n x n matrices, n = 128 to 1024: the best of several interleaved readings of the thread's processor time, so that other work on the machine hardly enters; the \
            power is the slope of its logarithm against ln n. Supported if orthogonal's power exceeds 0.3 and it costs more than 5 times what normal does at n = \
-           512, while the powers of uniform, normal and truncated normal lie within 0.3 of 0; refuted if not. Readings are not independent draws of \
+           1024, while the powers of uniform, normal and truncated normal lie within 0.3 of 0; refuted if not. Readings are not independent draws of \
            anything, so no error rate is given. Widths and bounds were set after first readings, of which they leave a factor of two.",
     expected: Verdict::Supported,
     planted: &[Plant::NormalForOrthogonal],
