@@ -187,7 +187,7 @@ fn damaged_files_are_told_in_one_sentence() {
 }
 
 #[test]
-#[ignore = "a minute in a debug build"]
+#[ignore = "two minutes in a release build"]
 fn a_hundred_thousand_damaged_files_are_told_in_one_sentence() {
     damage(100_000, 4);
 }
