@@ -91,7 +91,7 @@ pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};
 pub use method::{Choice, Method, choose};
 pub use precision::Precision;
-pub use product::{Matrix, Real, add_product, product};
+pub use product::{Matrix, Real, add_product, divided_product, product};
 pub use setup::{InputSource, Setup};
 pub use trace::{
     Breakdown, BreakdownKind, Draw, Energy, LayerDraw, LayerHistograms, LayerMeasured, Measured,

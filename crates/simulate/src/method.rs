@@ -131,10 +131,10 @@ pub fn choose(network: &Network, setup: &Setup) -> Result<Choice, SimulateError>
     Ok(Choice { method, reason })
 }
 
-/// Whether a dense draw keeps its weights for the way back, up to 128 MiB.
+/// Whether a dense draw keeps its weights for the way back, as caches do: up to 16 MiB.
 pub(crate) fn keeps_weights(weights: usize, precision: Precision) -> bool {
     let bytes = if precision == Precision::F64 { 8 } else { 4 };
-    weights.saturating_mul(bytes) <= 128 << 20
+    weights.saturating_mul(bytes) <= 16 << 20
 }
 
 /// Nanoseconds of one layer in both directions on one core with AVX-512: draws of every weight, two

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
+use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
@@ -107,10 +108,19 @@ impl<'a, T> Matrix<'a, T> {
         }
     }
 
-    /// Rows `from .. to`.
-    fn row_range(self, from: usize, to: usize) -> Self {
-        assert!(from <= to && to <= self.rows, "rows of a matrix");
-        Self { data: &self.data[from * self.row_stride..], rows: to - from, ..self }
+    /// Rows `from ..`.
+    fn rows_from(self, from: usize) -> Self {
+        assert!(from <= self.rows, "rows of a matrix");
+        // Of no rows nothing is read; their start may lie past the end.
+        let start = (from * self.row_stride).min(self.data.len());
+        Self { data: &self.data[start..], rows: self.rows - from, ..self }
+    }
+
+    /// Columns `from .. to`.
+    fn columns(self, from: usize, to: usize) -> Self {
+        assert!(from <= to && to <= self.cols, "columns of a matrix");
+        let from_there = self.transposed().rows_from(from).transposed();
+        Self { cols: to - from, ..from_there }
     }
 }
 
@@ -129,46 +139,96 @@ impl<'a, T> Matrix<'a, T> {
 /// assert_eq!(out, [21.0, 43.0]);
 /// ```
 pub fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    run(out, b.cols, a, b, false);
+    assert_eq!(out.len(), a.rows * b.cols, "size of a product");
+    // SAFETY: `out` has a.rows rows of b.cols values, one after another, borrowed mutably.
+    unsafe { run(out.as_mut_ptr(), b.cols, a, b, false) }
 }
 
-/// Rows of a product that is large enough to be divided among threads.
-const BLOCK: usize = 256;
+/// Columns that one task of a divided product calculates: as many of `b`'s as stay in the caches while
+/// all of `a` passes by.
+const COLUMNS: usize = 64;
 
-/// As [`product`], on rayon's pool if there are many rows.
+/// Multiplications from which on a product is divided.
+const DIVIDED: usize = 1 << 25;
+
+/// As [`product`], on rayon's pool if it is large.
 ///
-/// The rows are divided by their number alone, never by that of the threads, so that the bits are the
+/// The columns are divided by the sizes alone, never by the number of threads, so that the bits are the
 /// same on any number of them.
-pub(crate) fn product_of_rows<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    if a.rows < 2 * BLOCK || a.cols * b.cols < BLOCK * BLOCK {
+///
+/// # Panics
+/// If the shapes do not fit.
+///
+/// ```
+/// use gainstage_simulate::{Matrix, divided_product};
+/// let (h, weights) = (vec![1.0f32; 512 * 512], vec![0.5f32; 512 * 512]);
+/// let mut z = vec![0.0f32; 512 * 512];
+/// divided_product(&mut z, Matrix::new(&h, 512, 512), Matrix::new(&weights, 512, 512).transposed());
+/// assert_eq!(z, [256.0f32; 512 * 512]);
+/// ```
+pub fn divided_product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
+    let size = b.cols;
+    if a.rows * a.cols * size < DIVIDED || size < 2 * COLUMNS {
         return product(out, a, b);
     }
-    assert_eq!(out.len(), a.rows * b.cols, "size of a product");
-    let block = a.rows.div_ceil(a.rows / BLOCK);
-    out.par_chunks_mut(block * b.cols).enumerate().for_each(|(at, out)| {
-        let from = at * block;
-        product(out, a.row_range(from, (from + block).min(a.rows)), b);
+    let out = Shared::new(out, a.rows, size);
+    (0..size.div_ceil(COLUMNS)).into_par_iter().with_max_len(1).for_each(|at| {
+        let (from, to) = (at * COLUMNS, ((at + 1) * COLUMNS).min(size));
+        // SAFETY: the tasks' columns are disjoint.
+        unsafe { out.write(0, from, a, b.columns(from, to)) }
     });
 }
 
-/// Rows of a Gram that are calculated at once: as much as lies above its diagonal is wasted.
-const GRAM_BLOCK: usize = 128;
+/// Columns of a Gram that one task calculates: as much as lies above the diagonal is wasted.
+const GRAM_COLUMNS: usize = 48;
 
 /// The products of the rows of `a` with each other, `rows x rows` in `out`, whose entries above the
-/// diagonal are left undefined; on rayon's pool and divided as [`product_of_rows`].
+/// diagonal are left undefined; on rayon's pool and divided as [`divided_product`].
 pub(crate) fn gram<T: Real>(out: &mut Vec<T>, a: Matrix<'_, T>) {
     let size = a.rows;
     out.resize(size * size, T::ZERO);
-    if size < 2 * GRAM_BLOCK {
+    if size < 4 * GRAM_COLUMNS {
         return product(out, a, a.transposed());
     }
-    let block = |at: usize, out: &mut [T]| {
-        let (from, to) = (at * GRAM_BLOCK, ((at + 1) * GRAM_BLOCK).min(size));
-        run(out, size, a.row_range(from, to), a.row_range(0, to).transposed(), false);
-    };
-    // Long rows first, so that no thread is left with one at the end.
-    let blocks = out.par_chunks_mut(GRAM_BLOCK * size).enumerate().rev();
-    blocks.with_max_len(1).for_each(|(at, out)| block(at, out));
+    let out = Shared::new(out, size, size);
+    // Long columns first, so that no thread is left with one at the end.
+    (0..size.div_ceil(GRAM_COLUMNS)).into_par_iter().with_max_len(1).for_each(|at| {
+        let (from, to) = (at * GRAM_COLUMNS, ((at + 1) * GRAM_COLUMNS).min(size));
+        // SAFETY: the tasks' columns are disjoint.
+        unsafe { out.write(from, from, a.rows_from(from), a.transposed().columns(from, to)) }
+    });
+}
+
+/// A matrix, row after row, of which several tasks write columns of their own.
+struct Shared<'a, T> {
+    start: *mut T,
+    rows: usize,
+    cols: usize,
+    borrowed: PhantomData<&'a mut [T]>,
+}
+
+// SAFETY: `Shared` stands for a mutable slice of numbers; whoever calls `write` keeps the tasks apart.
+unsafe impl<T: Real> Sync for Shared<'_, T> {}
+
+impl<'a, T: Real> Shared<'a, T> {
+    fn new(out: &'a mut [T], rows: usize, cols: usize) -> Self {
+        assert_eq!(out.len(), rows * cols, "size of a product");
+        Self { start: out.as_mut_ptr(), rows, cols, borrowed: PhantomData }
+    }
+
+    /// Writes `a b` to the block whose first entry is (`row`, `col`).
+    ///
+    /// # Safety
+    /// No other call writes the same entries at the same time.
+    unsafe fn write(&self, row: usize, col: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) {
+        assert!(row + a.rows <= self.rows && col + b.cols <= self.cols, "block of a product");
+        if a.rows == 0 || b.cols == 0 {
+            return;
+        }
+        // SAFETY: the block's first entry lies within the slice, and so do its a.rows rows of b.cols values
+        // at the distance of a whole row; it is the caller's alone.
+        unsafe { run(self.start.add(row * self.cols + col), self.cols, a, b, false) }
+    }
 }
 
 /// `out += a b`, otherwise as [`product`].
@@ -176,33 +236,38 @@ pub(crate) fn gram<T: Real>(out: &mut Vec<T>, a: Matrix<'_, T>) {
 /// # Panics
 /// If the shapes do not fit.
 pub fn add_product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
-    run(out, b.cols, a, b, true);
+    assert_eq!(out.len(), a.rows * b.cols, "size of a product");
+    // SAFETY: as in `product`.
+    unsafe { run(out.as_mut_ptr(), b.cols, a, b, true) }
 }
 
-/// `out` holds rows of `stride` values, of which the first `b.cols` are written.
-fn run<T: Real>(
-    out: &mut [T],
+/// Writes rows of `b.cols` values, `stride` apart.
+///
+/// # Safety
+/// From `out` on, the first `b.cols` of each of `a.rows` rows of `stride` values are the caller's to write.
+unsafe fn run<T: Real>(
+    out: *mut T,
     stride: usize,
     a: Matrix<'_, T>,
     b: Matrix<'_, T>,
     accumulate: bool,
 ) {
     assert_eq!(a.cols, b.rows, "inner sizes of a product");
-    assert!(out.len() == a.rows * stride && b.cols <= stride, "size of a product");
+    assert!(b.cols <= stride, "size of a product");
     debug_assert!(
         TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>()
     );
     // SAFETY: `Matrix::new` ties rows, cols and strides to the slice's length, `transposed` only swaps
-    // them and `row_range` leaves out leading rows with what lies before them, so every index
-    // row * row_stride + col * col_stride that gemm reads lies inside its slice; `out` holds a.rows rows
-    // of `stride` >= b.cols values, is borrowed mutably and so overlaps neither. T is f32 or f64 since
-    // `Real` is sealed, both of which gemm supports.
+    // them, `rows_from` and `columns` leave out leading lines with what lies before them and trailing ones,
+    // so every index row * row_stride + col * col_stride that gemm reads lies inside its slice; what is
+    // written is the caller's and so overlaps neither. T is f32 or f64 since `Real` is sealed, both of
+    // which gemm supports.
     unsafe {
         gemm::gemm(
             a.rows,
             b.cols,
             a.cols,
-            out.as_mut_ptr(),
+            out,
             1,
             stride as isize,
             accumulate,
@@ -266,18 +331,17 @@ mod tests {
 
     #[test]
     fn divided_products_are_whole_products() {
-        for rows in [511, 512, 700, 1000] {
-            let (k, n) = (300, 256);
+        for (rows, k, n) in [(511, 300, 127), (512, 600, 128), (700, 300, 255), (64, 600, 1000)] {
             let a: Vec<f64> = (0..rows * k).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
             let b: Vec<f64> = (0..k * n).map(|i| ((i * 5) % 13) as f64 - 6.0).collect();
             let (a, b) = (Matrix::new(&a, rows, k), Matrix::new(&b, n, k).transposed());
             let (mut whole, mut divided) = (vec![0.0; rows * n], vec![f64::NAN; rows * n]);
             product(&mut whole, a, b);
-            product_of_rows(&mut divided, a, b);
+            divided_product(&mut divided, a, b);
             assert_eq!(whole, divided);
             let a = Matrix::new(a.data, k, rows).transposed();
             product(&mut whole, a, b);
-            product_of_rows(&mut divided, a, b);
+            divided_product(&mut divided, a, b);
             assert_eq!(whole, divided, "transposed");
         }
     }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::divided::{self, DIVIDED, mean_squares};
 use super::{Compute, Incoming, Observer, Pass, Saved, Slopes, Stage};
-use crate::product::product_of_rows;
+use crate::product::divided_product;
 use crate::trace::{Breakdown, BreakdownKind, Energy, LayerDraw};
 use crate::{Matrix, SimulateError, kernel};
 
@@ -57,7 +57,7 @@ impl<T: Compute> Pass<'_, T> {
         self.draw_weights(index, dense, &mut weights)?;
         let mut z = std::mem::take(&mut self.spare);
         z.resize(self.batch * dense.width, T::ZERO);
-        product_of_rows(
+        divided_product(
             &mut z,
             Matrix::new(h, self.batch, shape.inputs()),
             Matrix::new(&weights, dense.width, shape.inputs()).transposed(),
@@ -175,7 +175,7 @@ impl<T: Compute> Pass<'_, T> {
         };
         let mut below = std::mem::take(&mut self.spare);
         below.resize(self.batch * inputs, T::ZERO);
-        product_of_rows(
+        divided_product(
             &mut below,
             Matrix::new(gradient, self.batch, dense.width),
             Matrix::new(&weights, dense.width, inputs),

@@ -2,7 +2,7 @@ use rayon::prelude::*;
 
 use super::divided::{by_row, mean_squares};
 use crate::inputs::sum_of_squares;
-use crate::product::{gram, product_of_rows};
+use crate::product::{divided_product, gram};
 use crate::{Matrix, Real};
 
 /// What is noted of a dense layer's input, H (`batch x fan_in`), for the way back.
@@ -74,7 +74,7 @@ impl<T: Real> Incoming<T> {
             Kept::Signal(h) => {
                 let fan_in = h.len() / batch;
                 scratch.resize(fan_out * fan_in, T::ZERO);
-                product_of_rows(scratch, delta.transposed(), Matrix::new(h, batch, fan_in));
+                divided_product(scratch, delta.transposed(), Matrix::new(h, batch, fan_in));
                 by_row(scratch, fan_in, sum_of_squares).iter().sum()
             }
         })
