@@ -6,7 +6,7 @@ use crate::claim::Chapter;
 pub(crate) type Told = (Chapter, &'static str, &'static str, &'static [&'static str]);
 
 /// In the order of the report.
-pub(crate) const CHAPTERS: [Told; 13] = [
+pub(crate) const CHAPTERS: [Told; 14] = [
     (
         Chapter::Symmetry,
         "zero",
@@ -75,6 +75,14 @@ pub(crate) const CHAPTERS: [Told; 13] = [
             "What initialization rules keep is a mean over draws. One draw of a linear or ReLU network multiplies independent chi-square factors, \
               one a layer, so that its logarithm wanders with variance 2L/n or 5L/n. The law is exact, and so are the bands drawn from it; a fixed \
               tolerance is not.",
+        ],
+    ),
+    (
+        Chapter::Exact,
+        "exact",
+        "Exact without matrices",
+        &[
+            "A batch H sees a Gaussian layer W only through Z = W H, whose rows are independent and normal with covariance (σ²/n) HᵀH, and the way               back only through WᵀD. Given Z, the part of W that acts within the span of H is known; what acts outside of it is independent of               everything so far and normal. So WᵀD is H (HᵀH)⁺ ZᵀD plus fresh normal rows of covariance (σ²/n) DᵀD off that span. Nothing is               approximated and no weight is drawn: a layer of n units costs of order n B² for B inputs, where its matrix has n² entries. Orthogonal               weights are drawn likewise.",
         ],
     ),
     (

@@ -92,6 +92,8 @@ pub enum Chapter {
     MeanField,
     /// What one network of finite width does.
     FiniteWidth,
+    /// How this report draws most of its networks.
+    Exact,
     /// Singular values, skip connections, normalization.
     Structure,
     /// Whether a better start trains faster, further, or generalizes better.

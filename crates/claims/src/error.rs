@@ -41,6 +41,9 @@ pub enum ClaimError {
     /// A weight file.
     #[error(transparent)]
     Audit(#[from] gainstage_audit::AuditError),
+    /// The system gives no thread.
+    #[error("no thread to read times on: {0}")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// A training run.
     #[error(transparent)]
     Train(#[from] gainstage_train::TrainError),

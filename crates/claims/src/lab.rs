@@ -38,6 +38,8 @@ pub enum Plant {
     SharedSeed,
     /// Matrices that should be orthogonal are drawn with independent normal entries.
     NormalForOrthogonal,
+    /// What should be drawn without matrices is drawn with them.
+    DenseForMatrixFree,
 }
 
 /// What every experiment needs: seed, budget, data, and the error rate it runs at.
@@ -81,6 +83,7 @@ impl std::fmt::Display for Plant {
             }
             Self::SharedSeed => f.write_str("replicates share one seed"),
             Self::NormalForOrthogonal => f.write_str("orthogonal weights replaced by normal ones"),
+            Self::DenseForMatrixFree => f.write_str("dense draws in place of matrix-free ones"),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::time::Instant;
 use crate::claim::{Claim, Outcome, Record};
 use crate::{
     ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, clipping,
-    conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout,
+    conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, exact,
     finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads,
     layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle,
     saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier,
@@ -12,7 +12,7 @@ use crate::{
 
 /// All claims, in the order in which the report tells them.
 pub fn ledger() -> Vec<&'static Claim> {
-    let families: [&'static [Claim]; 40] = [
+    let families: [&'static [Claim]; 41] = [
         &symmetry::CLAIMS,
         &frozen::CLAIMS,
         &breaking::CLAIMS,
@@ -37,6 +37,7 @@ pub fn ledger() -> Vec<&'static Claim> {
         &dropout::CLAIMS,
         &finite_width::CLAIMS,
         &coverage::CLAIMS,
+        &exact::CLAIMS,
         &spectra::CLAIMS,
         &structure::CLAIMS,
         &trainability::CLAIMS,

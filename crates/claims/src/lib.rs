@@ -43,6 +43,7 @@ mod document;
 mod draws;
 mod dropout;
 mod error;
+mod exact;
 mod figures;
 mod finite_width;
 mod frameworks;
