@@ -1,7 +1,7 @@
 //! What random weights do to a batch, drawn without drawing the weights: the same law, and what it saves.
 
 use cpu_time::ThreadTime;
-use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Table};
+use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
 use gainstage_simulate::{InputSource, LayerDraw, Method, Setup, measure};
 use gainstage_spec::{Activation, Dense, Initializer, Inputs, Layer, Network};
 use gainstage_stats::{Conclusion as Shown, Moments, equivalence_welch, ks_two_sample_test, slope};
@@ -155,6 +155,7 @@ fn agreement(lab: &Lab) -> Result<Outcome, ClaimError> {
     );
     let mut findings = Vec::new();
     let (mut widest, mut least) = (0.0f64, 1.0f64);
+    let mut figure = quantile_figure(draws);
     for case in &cases {
         (lab.progress)(case.name);
         // Only one side is off where an error is planted.
@@ -166,6 +167,10 @@ fn agreement(lab: &Lab) -> Result<Outcome, ClaimError> {
         };
         let dense = drawn(lab, case, Method::Dense, draws)?;
         let free = drawn(lab, &other, Method::MatrixFree, draws)?;
+        for (panel, statistic) in figure.panels.iter_mut().zip(DRAWN) {
+            let line = quantiles(&dense[statistic], &free[statistic]);
+            panel.marks.push(Mark::points(case.name, panel.marks.len(), line));
+        }
         for (statistic, (dense, free)) in STATISTICS.iter().zip(dense.iter().zip(&free)) {
             let (a, b) = (Moments::from(free.as_slice()), Moments::from(dense.as_slice()));
             let deviation = b.sample_variance().sqrt();
@@ -223,10 +228,45 @@ fn agreement(lab: &Lab) -> Result<Outcome, ClaimError> {
             "{} networks of width 17 to 96, {draws} draws of every weight and {draws} without, 2 or 4 inputs",
             cases.len()
         ),
-        figures: Vec::new(),
+        figures: vec![figure],
         tables: vec![table],
         findings,
     })
+}
+
+/// The statistics that the figure shows.
+const DRAWN: [usize; 2] = [2, 3];
+
+/// Panels with the line on which equal laws lie.
+fn quantile_figure(draws: usize) -> Figure {
+    let text = format!(
+        "Quantiles of {draws} draws by either method, from 1% to 99%, in standard deviations of the dense draws from their mean. Equal laws lie on the line."
+    );
+    let figure =
+        Figure::new("EXA01-quantiles", "With and without matrices: the same distributions", text);
+    DRAWN.iter().fold(figure, |figure, statistic| {
+        let (x, y) = (Axis::linear("dense"), Axis::linear("matrix-free"));
+        let mut panel = Panel::new(STATISTICS[*statistic], x, y);
+        panel.marks.push(Mark::line("equal", 0, vec![(-3.0, -3.0), (3.0, 3.0)]));
+        figure.panel(panel)
+    })
+}
+
+/// The same quantiles of both samples, in standard deviations of the first.
+fn quantiles(dense: &[f64], free: &[f64]) -> Vec<Point> {
+    let moments = Moments::from(dense);
+    let sorted = |values: &[f64]| {
+        let mut sorted = values.to_vec();
+        sorted.sort_unstable_by(f64::total_cmp);
+        sorted
+    };
+    let (dense, free) = (sorted(dense), sorted(free));
+    let deviation = moments.sample_variance().sqrt();
+    let at = |sorted: &[f64], share: f64| {
+        (sorted[(share * (sorted.len() - 1) as f64) as usize] - moments.mean()) / deviation
+    };
+    let shares = [0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99];
+    shares.iter().map(|&share| Point::new(at(&dense, share), at(&free, share))).collect()
 }
 
 /// The network with its weights multiplied.
