@@ -54,8 +54,11 @@ pub(crate) fn run(common: &Common, args: &Notebook) -> anyhow::Result<Exit> {
     let mut document = Document::new(
         "The seed notebook",
         format!(
-            "784-128-10, four initializations, {seeds} seeds, {epochs} epochs on {} ({}).",
-            data.name, data.source
+            "784-128-10, four initializations, {}, {} on {} ({}).",
+            several(seeds, "seed"),
+            several(epochs, "epoch"),
+            data.name,
+            data.source
         ),
     );
     let mut section = Section::new("notebook", "Four models");
@@ -199,4 +202,9 @@ fn means(runs: &Runs) -> Table {
 fn file(init: &str, seed: u64) -> String {
     let name: String = init.chars().filter(char::is_ascii_alphanumeric).collect();
     format!("{name}-seed-{seed}")
+}
+
+/// A number of things in words.
+fn several(n: usize, thing: &str) -> String {
+    if n == 1 { format!("one {thing}") } else { format!("{n} {thing}s") }
 }

@@ -177,7 +177,8 @@ fn depth_scales(sweep: &Sweep) -> anyhow::Result<Vec<(f64, f64)>> {
 }
 
 fn figure(answer: &Answer) -> Figure {
-    let Sweep { depths, weight_variances, activation, bias_variance, .. } = &answer.sweep;
+    let Sweep { depths, weight_variances, activation, bias_variance, protocol, .. } = &answer.sweep;
+    let steps = protocol.max_steps.unwrap_or_default();
     let map = Mark::HeatMap {
         xs: weight_variances.clone(),
         ys: depths.iter().map(|d| *d as f64).collect(),
@@ -203,8 +204,10 @@ fn figure(answer: &Answer) -> Figure {
     Figure::new(
         "trainability",
         format!("{activation}, σ_b² = {bias_variance}"),
-        "Light cells train. The line is six times the theory's depth scale of correlations, to which Schoenholz et al. 2017 see networks \
-         train; it tends to infinity at the edge of chaos.",
+        format!(
+            "Light cells train. The line is six times the theory's depth scale of correlations, to which Schoenholz et al. 2017 see networks \
+             train; it tends to infinity at the edge of chaos. There {steps} steps are the limit, and not initialization: more of them reach deeper."
+        ),
     )
     .panel(panel)
 }
