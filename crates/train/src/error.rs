@@ -19,7 +19,7 @@ pub enum TrainError {
         kind: String,
     },
     /// Sizes that do not fit each other.
-    #[error("{what}: {found} where {needed} is needed")]
+    #[error("{what}: {found} where {needed} are needed")]
     Size {
         /// What has the size.
         what: &'static str,

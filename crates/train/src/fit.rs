@@ -155,8 +155,8 @@ pub(crate) fn check_fit(
 ) -> Result<(), TrainError> {
     let (inputs, outputs) = (model.program.widths[0], model.outputs());
     if data.width() != inputs {
-        let found = data.width();
-        return Err(TrainError::Size { what: "pixels per image", found, needed: inputs });
+        let needed = data.width();
+        return Err(TrainError::Size { what: "inputs of the network", found: inputs, needed });
     }
     if data.outputs() > outputs || data.has_values() && data.outputs() != outputs {
         let needed = data.outputs();

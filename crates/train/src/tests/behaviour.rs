@@ -122,7 +122,7 @@ fn what_does_not_fit_is_refused() {
     let notebook = Protocol::notebook();
     assert!(matches!(
         run(&network(&[29, 4, 3], &relu), &notebook),
-        TrainError::Size { found: 30, needed: 29, .. }
+        TrainError::Size { found: 29, needed: 30, .. }
     ));
     assert!(matches!(
         run(&network(&[30, 4, 2], &relu), &notebook),
