@@ -21,8 +21,10 @@ fn propagate(name: &str, args: &[&str]) -> (Command, tempfile::TempDir) {
 
 #[test]
 fn given_weights_measure_as_in_pytorch() {
-    for name in ["plain", "blocks"] {
-        let batch = fixture(&format!("{name}.npz")).display().to_string();
+    // Stored and compressed archives hold the same batch, the labels in 64 and in 16 bits.
+    let cases = ["plain", "blocks"].into_iter().flat_map(|n| [(n, ""), (n, "_compressed")]);
+    for (name, written) in cases {
+        let batch = fixture(&format!("{name}{written}.npz")).display().to_string();
         let (mut command, dir) = propagate(name, &["--inputs", &batch, "--format", "json"]);
         let output = command.assert().code(0).get_output().stdout.clone();
         let found: Value = serde_json::from_slice(&output).expect("JSON");
@@ -86,4 +88,44 @@ fn what_does_not_fit_is_one_sentence() {
     let (mut command, _dir) =
         propagate("plain", &["--inputs", &fixture("blocks.npz").display().to_string()]);
     command.assert().code(2).stderr(predicate::str::contains("the network takes 20"));
+}
+
+/// A batch of three inputs of width 20 beside an array of labels.
+fn batch(path: &Path, first: f32, labels: (&str, &str, &[u8])) {
+    let (dtype, shape, bytes) = labels;
+    let header = format!(
+        r#"{{"x":{{"dtype":"F32","shape":[3,20],"data_offsets":[0,240]}},"y":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[240,{}]}}}}"#,
+        240 + bytes.len()
+    );
+    let mut file = (header.len() as u64).to_le_bytes().to_vec();
+    file.extend(header.as_bytes());
+    file.extend(first.to_le_bytes());
+    file.extend((1..60).flat_map(|i| (i as f32 * 0.37).sin().to_le_bytes()));
+    file.extend(bytes);
+    std::fs::write(path, file).expect("writes");
+}
+
+#[test]
+fn labels_are_whole_numbers_one_for_each_input() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("batch.safetensors");
+    let run = |first: f32, labels: (&str, &str, &[u8])| {
+        batch(&path, first, labels);
+        propagate("plain", &["--inputs", &path.display().to_string()]).0.assert()
+    };
+    run(1.0, ("U8", "[3]", &[0, 6, 2])).code(predicate::in_iter([0, 1]));
+    for (labels, said) in [
+        (("F16", "[3]", &[0u8; 6][..]), "labels y are floating-point numbers"),
+        (("BOOL", "[3]", &[0; 3]), "labels y cannot be read: type BOOL"),
+        (("U8", "[3,7]", &[0; 21]), "labels y have shape [3, 7]"),
+        (("U8", "[2]", &[0; 2]), "the list of labels"),
+        (("U8", "[3]", &[0, 7, 0]), "label 7 of input 1 is not below the network's 7 outputs"),
+        (("I8", "[3]", &[0, 255, 0]), "label -1 is negative; count from 0\n"),
+    ] {
+        let ending = run(1.0, labels).code(2).stderr(predicate::str::contains(said));
+        let sentence = String::from_utf8_lossy(&ending.get_output().stderr).into_owned();
+        assert_eq!(sentence.trim_end().lines().count(), 1, "{sentence}");
+    }
+    let infinite = run(f32::INFINITY, ("U8", "[3]", &[0; 3])).code(2);
+    infinite.stderr(predicate::str::contains("value 1 of row 1 of array x"));
 }

@@ -24,20 +24,8 @@ impl Eq for Integers {}
 impl Integers {
     /// Of numpy's or safetensors' type name; `None` for what is no whole number.
     pub(crate) fn new(kind: &str, endian: Endian, place: Place) -> Option<Self> {
-        let (signed, bytes) = match kind.trim_start_matches(['<', '>', '=', '|']) {
-            "i1" | "I8" => (true, 1),
-            "i2" | "I16" => (true, 2),
-            "i4" | "I32" => (true, 4),
-            "i8" | "I64" => (true, 8),
-            "u1" | "U8" => (false, 1),
-            "u2" | "U16" => (false, 2),
-            "u4" | "U32" => (false, 4),
-            "u8" | "U64" => (false, 8),
-            _ => return None,
-        };
-        // An integer's size is not part of an array's description, so a deflated one has no length.
-        let plain = matches!(place, Place::Plain { .. });
-        plain.then_some(Self { signed, bytes, endian, file: 0, place })
+        let (signed, bytes) = format(kind)?;
+        Some(Self { signed, bytes, endian, file: 0, place })
     }
 
     /// The numbers; those beyond 2^63 become the largest.
@@ -58,6 +46,26 @@ impl Integers {
         };
         bytes.chunks_exact(self.bytes).map(number).collect()
     }
+}
+
+/// Bytes of one number of a type that numpy or safetensors names; `None` for what is no whole number.
+pub(crate) fn width(kind: &str) -> Option<usize> {
+    format(kind).map(|(_, bytes)| bytes)
+}
+
+/// Whether it has a sign, and its bytes.
+fn format(kind: &str) -> Option<(bool, usize)> {
+    Some(match kind.trim_start_matches(['<', '>', '=', '|']) {
+        "i1" | "I8" => (true, 1),
+        "i2" | "I16" => (true, 2),
+        "i4" | "I32" => (true, 4),
+        "i8" | "I64" => (true, 8),
+        "u1" | "U8" => (false, 1),
+        "u2" | "U16" => (false, 2),
+        "u4" | "U32" => (false, 4),
+        "u8" | "U64" => (false, 8),
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

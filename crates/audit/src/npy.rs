@@ -1,6 +1,7 @@
 //! The header of a numpy array (NEP 1): a magic word, a version, and a Python dictionary of three keys.
 
 use crate::dtype::{Dtype, Endian};
+use crate::integers;
 use crate::safetensors::MOST_AXES;
 
 /// A numpy array's description and where its data start.
@@ -15,10 +16,17 @@ pub(crate) struct Array {
 }
 
 impl Array {
-    /// Bytes of the data, where they fit a number.
+    /// Bytes of one number; `None` for what is neither a floating-point nor a whole number.
+    pub(crate) fn width(&self) -> Option<usize> {
+        match &self.dtype {
+            Ok(dtype) => Some(dtype.bytes()),
+            Err(kind) => integers::width(kind),
+        }
+    }
+
+    /// Bytes of the data, where their type is known and they fit a number.
     pub(crate) fn size(&self) -> Option<usize> {
-        let bytes = self.dtype.as_ref().map_or(0, |d| d.bytes());
-        self.shape.iter().try_fold(bytes, |n, &axis| n.checked_mul(axis))
+        self.shape.iter().try_fold(self.width()?, |n, &axis| n.checked_mul(axis))
     }
 }
 
@@ -99,6 +107,10 @@ fn shape(text: &str) -> Result<Vec<usize>, String> {
         // Python 2 wrote long integers with an L.
         axes.push(part.trim_end_matches('L').parse().map_err(|_| bad())?);
     }
+    // Also where the type is not known, and no number of bytes says so.
+    axes.iter()
+        .try_fold(1usize, |n, &axis| n.checked_mul(axis))
+        .ok_or_else(|| format!("its shape {axes:?} has more elements than memory has bytes"))?;
     Ok(axes)
 }
 
@@ -127,6 +139,9 @@ mod tests {
         assert_eq!((read.endian, read.shape.len(), read.size()), (Endian::Big, 0, Some(8)));
         let vector = "{'descr': '|V2', 'fortran_order': False, 'shape': (7,), }\n";
         assert_eq!(header(&array(vector)).expect("void").dtype, Err("|V2".to_owned()));
+        let labels = "{'descr': '<i8', 'fortran_order': False, 'shape': (7, 2), }\n";
+        assert_eq!(header(&array(labels)).expect("whole numbers").size(), Some(112));
+        assert_eq!(header(&array(vector)).expect("void").size(), None);
         let record =
             "{'descr': [('a', '<f4'), ('b', '<i8')], 'fortran_order': False, 'shape': (7,), }\n";
         assert!(header(&array(record)).expect("records").dtype.is_err());
@@ -139,6 +154,10 @@ mod tests {
             ("{'descr': '<f4', 'fortran_order': Maybe, 'shape': (1,)}", "Maybe"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", "(-1,)"),
             ("{'descr': '<f4', 'fortran_order': False, 'shape': (1", "does not end"),
+            (
+                "{'descr': '|S3', 'fortran_order': False, 'shape': (4294967296, 4294967296)}",
+                "more elements",
+            ),
         ] {
             let error = header(&array(text)).expect_err(text);
             assert!(error.contains(said), "{text}: {error}");

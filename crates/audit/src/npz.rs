@@ -72,7 +72,7 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
                     .read_to_end(&mut head)
                     .map_err(|e| said(e.to_string()))?;
                 let array = npy::header(&head).map_err(said)?;
-                let (header, size) = (array.data, array.size().unwrap_or(usize::MAX));
+                let (header, size) = (array.data, array.size().unwrap_or(0));
                 (array, Place::Deflated { start, end, header, size })
             }
             other => {
@@ -81,7 +81,7 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
                 )));
             }
         };
-        if array.dtype.is_ok() {
+        if array.width().is_some() {
             let size = array.size();
             let fits = match (&place, size) {
                 (Place::Plain { start, end }, Some(size)) => end - start == size,

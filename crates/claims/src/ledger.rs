@@ -5,9 +5,9 @@ use crate::{
     ClaimError, Lab, autoencoders, biases, blocks, breaking, choice, choosing, clipping,
     conformance, convergence, cost, coverage, data_scale, deep, depth_scales, dropout, exact,
     finite_width, frameworks, frozen, gains, generalization, glorot, glorot_table, he, heads,
-    layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, saddle,
-    saturation, spectra, structure, symmetry, trainability, vanishing, variants, versus_xavier,
-    xavier,
+    layer_jacobians, mean_field, mitigations, notebook, overfitting, regularizers, rust_frameworks,
+    saddle, saturation, spectra, structure, symmetry, trainability, vanishing, variants,
+    versus_xavier, xavier,
 };
 
 /// All claims, in the order in which the report tells them.
@@ -49,6 +49,7 @@ pub fn ledger() -> Vec<&'static Claim> {
         &clipping::CLAIMS,
         &regularizers::CLAIMS,
         &frameworks::CLAIMS,
+        &rust_frameworks::CLAIMS,
         &notebook::CLAIMS,
         &choosing::CLAIMS,
         &choice::CLAIMS,

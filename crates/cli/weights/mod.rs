@@ -1,20 +1,21 @@
 //! `propagate --weights`: what the very weights of a checkpoint do to a batch, forward and backward.
 
+mod batch;
+mod told;
+
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::Context;
-use gainstage_audit::{Checkpoint, Described, Stack, Tensor};
-use gainstage_report::{Axis, Cell, Document, Figure, Mark, Panel, Point, Section, Table};
-use gainstage_simulate::{
-    Breakdown, Energy, ErrorSignals, GivenLayer, GivenMeasured, InputSource, Setup, measure_given,
-};
-use gainstage_spec::{InputStatistics, Layout};
+use gainstage_audit::{Checkpoint, Described, Stack};
+use gainstage_report::{Document, Section};
+use gainstage_simulate::{Breakdown, Energy, GivenLayer, GivenMeasured, Setup, measure_given};
+use gainstage_spec::Layout;
 use gainstage_theory::{LayerPrediction, Options, Predicted, blind_cross_entropy, predict};
 use serde::Serialize;
 
 use crate::args::{Common, Propagate};
-use crate::propagate::{FAMILY_RATE, inputs_of, precision};
+use crate::propagate::{FAMILY_RATE, precision};
+use crate::weights::told::{figure, sentences, table};
 use crate::{Exit, output};
 
 /// Relative difference that rounding leaves where the prediction has no spread.
@@ -87,16 +88,6 @@ struct Quantity {
     verdict: &'static str,
 }
 
-/// What passes the weights.
-struct Batch {
-    source: InputSource,
-    statistics: InputStatistics,
-    size: usize,
-    error: ErrorSignals,
-    inputs: String,
-    error_signals: &'static str,
-}
-
 pub(crate) fn run(common: &Common, args: &Propagate, file: &Path) -> anyhow::Result<Exit> {
     let path = args.network.as_deref().context("--weights needs a network file")?;
     let described = Described::load(path)?;
@@ -109,7 +100,7 @@ pub(crate) fn run(common: &Common, args: &Propagate, file: &Path) -> anyhow::Res
             Ok(GivenLayer { weights, bias: stack.bias(&checkpoint, i)? })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let batch = batch(common, args, network)?;
+    let batch = batch::read(common, args, network)?;
     let setup = Setup {
         seed: common.seed,
         trials: 1,
@@ -252,202 +243,4 @@ fn quantity(bands: Option<(&Predicted, &Predicted)>, measured: f64) -> Quantity 
         p_value: None,
         verdict,
     }
-}
-
-/// Inputs, and error signals where the file of inputs holds labels or signals.
-fn batch(
-    common: &Common,
-    args: &Propagate,
-    network: &gainstage_spec::Network,
-) -> anyhow::Result<Batch> {
-    let path = Path::new(&args.inputs);
-    let is_file = path.extension().is_some_and(|e| e == "npz" || e == "npy" || e == "safetensors");
-    let random = "error signals of mean square 1 in random directions";
-    if !is_file {
-        let (source, statistics) = inputs_of(common, args, network)?;
-        return Ok(Batch {
-            source,
-            statistics,
-            size: args.batch.get(),
-            error: ErrorSignals::Random,
-            inputs: args.inputs.clone(),
-            error_signals: random,
-        });
-    }
-    let file = Checkpoint::open(path)?;
-    let (tensor, rows) = input_rows(&file, path)?;
-    let size = tensor.shape().first().copied().unwrap_or(0);
-    let width = rows.len().checked_div(size).unwrap_or(0);
-    anyhow::ensure!(
-        size > 0 && width == network.input,
-        "array {} of {} has shape {:?}: {size} inputs of width {width}; the network takes {}",
-        tensor.name(),
-        path.display(),
-        tensor.shape(),
-        network.input
-    );
-    let rows: Vec<f32> = rows.iter().map(|&x| x as f32).collect();
-    let (error, error_signals) = match (named(&file, &["error", "delta"]), labels(&file)?) {
-        (Some(signals), _) => {
-            let values = file.values(signals)?;
-            (ErrorSignals::Given(values), "error signals from the same file")
-        }
-        (None, Some(labels)) => (
-            ErrorSignals::CrossEntropy(labels),
-            "error signals of the mean cross-entropy of the labels in the same file",
-        ),
-        (None, None) => (ErrorSignals::Random, random),
-    };
-    Ok(Batch {
-        statistics: InputStatistics::measure(&rows, width),
-        source: InputSource::Given(Arc::from(rows)),
-        size,
-        error,
-        inputs: format!("{} of {}", tensor.name(), path.display()),
-        error_signals,
-    })
-}
-
-fn named<'a>(file: &'a Checkpoint, names: &[&str]) -> Option<&'a Tensor> {
-    file.tensors().iter().find(|t| names.contains(&t.name()))
-}
-
-/// The array called x or inputs, or the only one.
-fn input_rows<'a>(file: &'a Checkpoint, path: &Path) -> anyhow::Result<(&'a Tensor, Vec<f64>)> {
-    let tensor = match (named(file, &["x", "inputs", "input"]), file.tensors()) {
-        (Some(tensor), _) | (None, [tensor]) => tensor,
-        (None, several) => anyhow::bail!(
-            "{} holds {} arrays of floating-point numbers and none is called x or inputs",
-            path.display(),
-            several.len()
-        ),
-    };
-    Ok((tensor, file.values(tensor)?))
-}
-
-/// The whole numbers called y or labels.
-fn labels(file: &Checkpoint) -> anyhow::Result<Option<Vec<usize>>> {
-    for name in ["y", "labels", "targets"] {
-        let Some(other) = file.others().iter().find(|o| o.name == name) else { continue };
-        let Some(labels) = file.integers(name)? else {
-            anyhow::bail!(
-                "labels {name} cannot be read: {}; store them as plain integers with numpy.savez",
-                other.reason
-            );
-        };
-        let labels = labels.into_iter().map(|l| {
-            usize::try_from(l).with_context(|| format!("label {l} is negative; count from 0"))
-        });
-        return labels.collect::<anyhow::Result<_>>().map(Some);
-    }
-    Ok(None)
-}
-
-fn table(answer: &Answer) -> Table {
-    let columns = [
-        "layer",
-        "tensor",
-        "fan in",
-        "fan out",
-        "forward predicted",
-        "measured",
-        "",
-        "gradient predicted",
-        "measured",
-        "",
-        "weight gradient predicted",
-        "measured",
-        "",
-    ];
-    let caption = format!(
-        "Second moments of one batch through these weights, beside those of a typical draw; every test at {:.1e} (family {:.1e})",
-        FAMILY_RATE / (3 * answer.layers.len()) as f64,
-        FAMILY_RATE
-    );
-    let mut table = Table::new("layers", caption, &columns);
-    for row in &answer.layers {
-        let mut cells = vec![
-            Cell::count(row.layer),
-            Cell::text(format!("`{}`", row.tensor)),
-            Cell::count(row.fan_in),
-            Cell::count(row.fan_out),
-        ];
-        for quantity in [&row.forward, &row.gradient, &row.weight_gradient] {
-            cells.extend([
-                quantity.predicted.map_or(Cell::text(""), Cell::number),
-                Cell::number(quantity.measured),
-                Cell::text(quantity.verdict),
-            ]);
-        }
-        table.push(cells);
-    }
-    table
-}
-
-fn sentences(answer: &Answer) -> Vec<String> {
-    let mut lines = Vec::new();
-    let classes = answer.ln_classes.exp().round();
-    if classes > 1.0 {
-        let labels =
-            answer.loss.map_or_else(String::new, |l| format!("loss of the labels {l:.4}; "));
-        let predicted = answer
-            .blind_loss_predicted
-            .map_or_else(String::new, |l| format!(" ({l:.4} predicted)"));
-        lines.push(format!(
-            "{labels}loss over blind labels {:.4}{predicted} against ln {classes} = {:.4}",
-            answer.blind_loss, answer.ln_classes
-        ));
-    }
-    lines.push(format!("prediction: {}", answer.assumptions.join("; ")));
-    if let Some(first) = answer.breakdowns.first() {
-        lines.push(format!(
-            "{} in layer {}, {}",
-            match first.kind {
-                gainstage_simulate::BreakdownKind::Overflow => "overflow",
-                gainstage_simulate::BreakdownKind::Underflow => "underflow",
-            },
-            first.layer,
-            if first.backward { "on the way back" } else { "on the way forward" }
-        ));
-    }
-    if !answer.unused.is_empty() {
-        let shown: Vec<&str> = answer.unused.iter().take(5).map(String::as_str).collect();
-        let more = answer.unused.len().saturating_sub(shown.len());
-        let and = if more > 0 { format!(" and {more} more") } else { String::new() };
-        lines.push(format!(
-            "tensors of the file that the network does not use: {}{and}",
-            shown.join(", ")
-        ));
-    }
-    lines
-}
-
-fn figure(answer: &Answer) -> Figure {
-    let panel = |title: &str, of: fn(&Row) -> &Quantity| {
-        let all = || answer.layers.iter().map(|row| (row.layer as f64, of(row)));
-        let line: Vec<(f64, f64)> = all().filter_map(|(x, q)| Some((x, q.predicted?))).collect();
-        let points = all().map(|(x, q)| Point::new(x, q.measured)).collect();
-        let mut panel = Panel::new(title, Axis::linear("layer"), Axis::log10("second moment"));
-        let bands: Option<Vec<Point>> = all()
-            .map(|(x, q)| {
-                Some(Point::with_interval(x, f64::NAN, q.predicted_low?, q.predicted_high?))
-            })
-            .collect();
-        if let Some(points) = bands {
-            panel = panel.mark(Mark::Band { name: "95% of draws".into(), colour: 0, points });
-        }
-        panel.mark(Mark::line("typical draw", 0, line)).mark(Mark::points(
-            "these weights",
-            1,
-            points,
-        ))
-    };
-    Figure::new(
-        "propagate",
-        "Second moment by layer, predicted and measured",
-        "Line and band: weights drawn as the network file says. Points: the weights of the file.",
-    )
-    .panel(panel("forward: pre-activations", |r| &r.forward))
-    .panel(panel("backward: error signals", |r| &r.gradient))
-    .panel(panel("weight gradients", |r| &r.weight_gradient))
 }
