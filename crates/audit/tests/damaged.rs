@@ -82,7 +82,7 @@ fn the_allocator_counts() {
     let _alone = ONE_AT_A_TIME.lock();
     let (held, most) = most_held(|| vec![0u8; 1 << 20]);
     assert!(most >= held.len());
-    let (_, most) = most_held(|| drop(vec![0u8; 1 << 22]));
+    let ((), most) = most_held(|| drop(vec![0u8; 1 << 22]));
     assert!(most >= 1 << 22, "{most}");
 }
 
