@@ -2,6 +2,7 @@
 
 use gainstage_simulate::{
     Choice, Energy, LayerDraw, LayerHistograms, LayerMeasured, Measured, Method, Precision, Setup,
+    SignalMoments,
 };
 use gainstage_spec::Network;
 use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test, quantile};
@@ -69,13 +70,15 @@ impl BatchRow {
             let values: Option<Vec<f64>> = layer.draws.iter().map(of).collect();
             values.map(|v| v.iter().sum::<f64>() / v.len() as f64).filter(|v| v.is_finite())
         };
-        let kurtosis = |of: fn(&LayerDraw) -> &Moments| {
-            mean(&|d| (of(d).count() > 0).then(|| of(d).kurtosis()))
+        let kurtosis = |of: fn(&SignalMoments) -> &Moments| {
+            mean(&|d| {
+                d.moments.as_deref().map(of).filter(|m| m.count() > 0).map(Moments::kurtosis)
+            })
         };
         let kurtoses = (
-            kurtosis(|d| &d.pre_activation_moments),
-            kurtosis(|d| &d.activation_moments),
-            kurtosis(|d| &d.error_signal_moments),
+            kurtosis(|m| &m.pre_activation),
+            kurtosis(|m| &m.activation),
+            kurtosis(|m| &m.error_signal),
         );
         Self {
             cosine: mean(&|d| d.cosine),

@@ -95,4 +95,5 @@ pub use product::{Matrix, Real, add_product, product};
 pub use setup::{InputSource, Setup};
 pub use trace::{
     Breakdown, BreakdownKind, Draw, Energy, LayerDraw, LayerHistograms, LayerMeasured, Measured,
+    SignalMoments,
 };

@@ -437,7 +437,9 @@ impl Pass<'_> {
             trace.weight_gradient = Energy::of(&by_weight);
             trace.batch_weight_gradient =
                 Some(whole / (sampled.fan_in as f64 * sampled.fan_out as f64));
-            trace.error_signal_moments = moments;
+            if let Some(of_layer) = &mut trace.moments {
+                of_layer.error_signal = moments;
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use super::layer::Watch;
 use super::vector::Vector;
 use crate::kernel;
 use crate::pass::Observer;
-use crate::trace::{Energy, LayerDraw, effective_rank};
+use crate::trace::{Energy, LayerDraw, SignalMoments, effective_rank};
 
 /// Each input's mean square, from the diagonal of a Gram.
 pub(super) fn diagonal(gram: &[f64], batch: usize, width: usize) -> Vec<f64> {
@@ -49,7 +49,7 @@ pub(super) struct ForwardWatch<'a> {
     any_zero: bool,
     dead: Option<usize>,
     saturated: Option<(f64, f64, usize)>,
-    moments: Option<(Moments, Moments)>,
+    moments: Option<Box<SignalMoments>>,
     observer: &'a mut dyn Observer<f64>,
 }
 
@@ -88,7 +88,6 @@ impl<'a> ForwardWatch<'a> {
             .filter(|(_, s)| s[0] > 0.0 && s[1] > 0.0)
             .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()))
             .collect();
-        let (pre_activation_moments, activation_moments) = self.moments.unwrap_or_default();
         let mut seen = self.seen;
         // What underflow has left over may all be cut off by the activation.
         if self.any_zero && gram.iter().all(|&v| v == 0.0) {
@@ -101,9 +100,7 @@ impl<'a> ForwardWatch<'a> {
             weight_gradient: Energy::default(),
             batch_weight_gradient: None,
             effective_rank: effective_rank(incoming, batch),
-            pre_activation_moments,
-            activation_moments,
-            error_signal_moments: Moments::default(),
+            moments: self.moments,
             cosine: (!cosines.is_empty())
                 .then(|| cosines.iter().sum::<f64>() / cosines.len() as f64),
             dead: self.dead.map(|count| count as f64 / width as f64),
@@ -139,9 +136,9 @@ impl Watch for ForwardWatch<'_> {
         if let Some((low, high, count)) = &mut self.saturated {
             *count += h.iter().filter(|v| !(*low..=*high).contains(*v)).count();
         }
-        if let Some((of_z, of_h)) = &mut self.moments {
-            of_z.extend_from_f64(z);
-            of_h.extend_from_f64(h);
+        if let Some(moments) = &mut self.moments {
+            moments.pre_activation.extend_from_f64(z);
+            moments.activation.extend_from_f64(h);
         }
         self.observer.forward(self.index, z, h);
     }
