@@ -15,11 +15,16 @@ pub struct Energy {
 impl Energy {
     /// From each input's mean square.
     pub(crate) fn of(squares: &[f64]) -> Self {
+        Self::of_each(squares.iter().copied())
+    }
+
+    /// As [`Energy::of`], without a place to keep them.
+    pub(crate) fn of_each(squares: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
         let n = squares.len() as f64;
         Self {
-            mean: squares.iter().sum::<f64>() / n,
-            log_mean: squares.iter().map(|s| s.ln()).sum::<f64>() / n,
-            first: squares.first().copied().unwrap_or(0.0),
+            mean: squares.clone().sum::<f64>() / n,
+            log_mean: squares.clone().map(f64::ln).sum::<f64>() / n,
+            first: { squares }.next().unwrap_or(0.0),
         }
     }
 }

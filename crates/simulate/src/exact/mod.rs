@@ -154,7 +154,7 @@ pub(crate) fn draw_with(
     };
     let gradient = pass.backward(saved, error, observer)?;
     let gram = dispatch(Gram { layout, values: &gradient });
-    let input_gradient = Energy::of(&diagonal(&gram, setup.batch, network.input));
+    let input_gradient = Energy::of_each(diagonal(&gram, setup.batch, network.input));
     // Every dense layer is visited once in each direction.
     let layers = pass.traces.into_iter().flatten().collect();
     let breakdowns = pass.breakdowns.into_iter().flatten().collect();
@@ -430,11 +430,11 @@ impl Pass<'_> {
         let batch = self.setup.batch;
         let deltas = diagonal(&entered.gram, batch, sampled.fan_out);
         let incoming = diagonal(&sampled.gram, batch, sampled.fan_in);
-        let by_weight: Vec<f64> = deltas.iter().zip(&incoming).map(|(d, h)| d * h).collect();
+        let by_weight = deltas.clone().zip(incoming).map(|(d, h)| d * h);
         let whole: f64 = entered.gram.iter().zip(&sampled.gram).map(|(d, h)| d * h).sum();
         if let Some(trace) = &mut self.traces[sampled.place.index as usize] {
-            trace.gradient = Energy::of(&deltas);
-            trace.weight_gradient = Energy::of(&by_weight);
+            trace.gradient = Energy::of_each(deltas);
+            trace.weight_gradient = Energy::of_each(by_weight);
             trace.batch_weight_gradient =
                 Some(whole / (sampled.fan_in as f64 * sampled.fan_out as f64));
             if let Some(of_layer) = &mut trace.moments {

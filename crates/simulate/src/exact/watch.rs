@@ -11,8 +11,12 @@ use crate::pass::Observer;
 use crate::trace::{Energy, LayerDraw, SignalMoments, effective_rank};
 
 /// Each input's mean square, from the diagonal of a Gram.
-pub(super) fn diagonal(gram: &[f64], batch: usize, width: usize) -> Vec<f64> {
-    (0..batch).map(|j| gram[j * (batch + 1)] / width as f64).collect()
+pub(super) fn diagonal(
+    gram: &[f64],
+    batch: usize,
+    width: usize,
+) -> impl ExactSizeIterator<Item = f64> + Clone {
+    (0..batch).map(move |j| gram[j * (batch + 1)] / width as f64)
 }
 
 /// Whether anything overflowed, and whether everything vanished.
@@ -79,30 +83,27 @@ impl<'a> ForwardWatch<'a> {
 
     pub(super) fn finish(self, gram: &[f64], incoming: &[f64]) -> (LayerDraw, Seen) {
         let (batch, width) = (self.batch, self.dense.width);
-        let squares: Vec<f64> = self.squares.iter().map(|s| s / width as f64).collect();
-        let activations = diagonal(gram, batch, width);
-        let cosines: Vec<f64> = self
+        let cosines = self
             .pairs
             .iter()
             .zip(self.squares.as_chunks::<2>().0)
             .filter(|(_, s)| s[0] > 0.0 && s[1] > 0.0)
-            .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()))
-            .collect();
+            .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()));
+        let (count, cosines) = cosines.fold((0, -0.0), |(n, sum), c| (n + 1, sum + c));
         let mut seen = self.seen;
         // What underflow has left over may all be cut off by the activation.
         if self.any_zero && gram.iter().all(|&v| v == 0.0) {
             seen.all_zero = true;
         }
         let trace = LayerDraw {
-            forward: Energy::of(&squares),
-            activation: Energy::of(&activations),
+            forward: Energy::of_each(self.squares.iter().map(|s| s / width as f64)),
+            activation: Energy::of_each(diagonal(gram, batch, width)),
             gradient: Energy::default(),
             weight_gradient: Energy::default(),
             batch_weight_gradient: None,
             effective_rank: effective_rank(incoming, batch),
             moments: self.moments,
-            cosine: (!cosines.is_empty())
-                .then(|| cosines.iter().sum::<f64>() / cosines.len() as f64),
+            cosine: (count > 0).then(|| cosines / f64::from(count)),
             dead: self.dead.map(|count| count as f64 / width as f64),
             saturated: self.saturated.map(|(_, _, count)| count as f64 / (width * batch) as f64),
         };
