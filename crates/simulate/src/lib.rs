@@ -86,7 +86,7 @@ mod trace;
 
 pub use error::SimulateError;
 pub use given::{ErrorSignals, GivenLayer, GivenMeasured, measure_given};
-pub use jacobian::jacobian_singular_values;
+pub use jacobian::{JacobianMoments, jacobian_moments, jacobian_singular_values};
 pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};
 pub use method::{Choice, Method, choose};

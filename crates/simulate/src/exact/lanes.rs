@@ -98,6 +98,23 @@ impl Coefficients {
     }
 }
 
+impl Coefficients {
+    /// The matrix, which is `B x B` and small.
+    #[inline(always)]
+    pub(crate) fn square<const B: usize>(&self) -> [[f64; B]; B] {
+        let mut out = [[0.0; B]; B];
+        for tile in &self.tiles {
+            let (count, start) = (tile.count as usize, tile.start as usize);
+            for column in 0..tile.reach as usize {
+                for r in 0..count {
+                    out[tile.rows[r] as usize][column] = self.packed[start + column * count + r];
+                }
+            }
+        }
+        out
+    }
+}
+
 /// `out[r] = sum_k c[r, k] x[k]`, or `+=`, for every neuron of a chunk of `len`.
 #[inline(always)]
 pub(crate) fn combine<V: Vector, S: Stored, const ADD: bool>(
@@ -354,7 +371,7 @@ fn add_tile<
 
 /// The sum of eight, by halves.
 #[inline(always)]
-fn fold(x: &[f64; LANES]) -> f64 {
+pub(crate) fn fold(x: &[f64; LANES]) -> f64 {
     ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]))
 }
 

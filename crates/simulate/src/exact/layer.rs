@@ -7,7 +7,8 @@ use gainstage_spec::Activation;
 
 use super::factor::{Factor, subtract_transposed, transpose};
 use super::lanes::{Coefficients, add_dots, add_gram, combine};
-use super::signal::{Layout, activate, pull_back};
+use super::narrow::{self, Bent, Slopes};
+use super::signal::Layout;
 use super::vector::{Kernel, Vector, dispatch};
 use crate::method::WeightLaw;
 
@@ -92,6 +93,8 @@ pub(crate) struct Sampled {
     coefficients: Coefficients,
     /// Whether pre-activations may leave the range of f32 and must be rounded to it.
     rounds: bool,
+    /// Whether they can neither vanish nor overflow, and no two inputs are parallel.
+    tame: bool,
 }
 
 /// `D'D` and `G'D` of a layer's error signals D and forward normals G.
@@ -109,6 +112,31 @@ pub(crate) enum Source<'a> {
     Below { layer: &'a Sampled, bias: Option<&'a [f64]>, phi: &'a Activation },
 }
 
+impl Source<'_> {
+    /// The activations of a chunk: those that were kept, or those that its normals make again.
+    #[inline(always)]
+    fn restore<'a, V: Vector>(
+        &'a self,
+        (start, len): (usize, usize),
+        layout: Layout,
+        normals: &[f32],
+        z: &mut [f64],
+        h: &'a mut [f64],
+    ) -> &'a [f64] {
+        let at = start * layout.batch..(start + len) * layout.batch;
+        match self {
+            Self::Kept(values) => &values[at],
+            Self::Below { layer, bias, phi } => {
+                let (z, h) = (&mut z[at.clone()], &mut h[at]);
+                let normals = &normals[layer.normals_again(start, len)];
+                layer.pre_activations::<V>((start, len), layout, *bias, normals, z);
+                layout.activate(phi, z, h);
+                h
+            }
+        }
+    }
+}
+
 /// Chunks on their way: pre-activations and activations, then error signals.
 pub(crate) trait Watch {
     fn forward<V: Vector>(&mut self, z: &[f64], h: &[f64], len: usize);
@@ -116,6 +144,11 @@ pub(crate) trait Watch {
     fn arriving(&mut self, gradient: &[f64]);
     /// D of a chunk.
     fn error_signal(&mut self, delta: &[f64]);
+    /// Whether values are read, and not only sums of pre-activations in [`Watch::sums`].
+    fn reads_values(&self) -> bool;
+    /// The Gram of a chunk's pre-activations, of which none vanishes or overflows, and the number of units
+    /// at or below zero for all inputs.
+    fn sums(&mut self, gram: &[f64], dead: usize);
 }
 
 impl Sampled {
@@ -157,12 +190,21 @@ impl Sampled {
         matrix.iter_mut().for_each(|v| *v *= scale);
         let mut coefficients = Coefficients::default();
         coefficients.pack(&matrix, batch, rank);
-        let rounds = limited && leaves_f32(&[&matrix], batch);
-        Self { law, place, fan_in, fan_out, gram, factor, frame, coefficients, rounds }
+        let leaves = leaves_f32(&[&matrix], batch);
+        let (rounds, tame) = (limited && leaves, !leaves && rank == batch);
+        Self { law, place, fan_in, fan_out, gram, factor, frame, coefficients, rounds, tame }
     }
 
     pub(crate) fn rank(&self) -> usize {
         self.factor.rank()
+    }
+
+    /// For the passes that write nothing but sums, where they apply.
+    fn bent(&self, layout: Layout, bias: Option<&[f64]>, phi: &Activation) -> Option<Bent<'_>> {
+        if !self.tame || layout.batch > 2 || layout.inputs() < layout.batch || bias.is_some() {
+            return None;
+        }
+        Some(Bent { coefficients: &self.coefficients, slopes: Slopes::of(phi)? })
     }
 
     fn scale(&self) -> f64 {
@@ -193,13 +235,14 @@ impl Sampled {
     fn pre_activations<V: Vector>(
         &self,
         (start, len): (usize, usize),
+        layout: Layout,
         bias: Option<&[f64]>,
         normals: &[f32],
         z: &mut [f64],
     ) {
         combine::<V, f32, false>(z, &self.coefficients, normals, len);
         if let Some(bias) = bias {
-            for row in z.chunks_exact_mut(len) {
+            for row in z.chunks_exact_mut(len).take(layout.inputs()) {
                 row.iter_mut().zip(&bias[start..start + len]).for_each(|(z, b)| *z += b);
             }
         }
@@ -282,6 +325,8 @@ pub(crate) struct Forward<'a, W> {
     pub(crate) layer: &'a Sampled,
     pub(crate) bias: Option<&'a [f64]>,
     pub(crate) phi: &'a Activation,
+    /// Whether it is the network's last dense layer, whose output is its pre-activation.
+    pub(crate) last: bool,
     pub(crate) layout: Layout,
     pub(crate) arena: &'a mut Arena,
     /// Takes the activations, where they are needed as they are.
@@ -293,15 +338,27 @@ impl<W: Watch> Kernel for Forward<'_, W> {
     type Output = Vec<f64>;
     #[inline(always)]
     fn run<V: Vector>(self) -> Vec<f64> {
-        let Self { layer, bias, phi, layout, arena, mut keep, watch } = self;
+        let Self { layer, bias, phi, last, layout, arena, mut keep, watch } = self;
         let batch = layout.batch;
         let mut gram = vec![0.0; batch * batch];
+        let only_sums = keep.is_none() && !watch.reads_values();
+        let bent = if only_sums { layer.bent(layout, bias, phi) } else { None };
         for (start, len) in layout.chunks(0, layer.fan_out) {
             let normals = &mut arena.normals[layer.normals(start, len)];
             let (z, h) = (&mut arena.z[..batch * len], &mut arena.h[..batch * len]);
             layer.draw_normals(start, normals);
-            layer.pre_activations::<V>((start, len), bias, normals, z);
-            activate(phi, z, h);
+            if let Some(bent) = bent {
+                let of_z = &mut [0.0; 4][..batch * batch];
+                let dead = narrow::add_forward::<V>(&mut gram, of_z, bent, normals, len);
+                watch.sums(of_z, dead);
+                continue;
+            }
+            layer.pre_activations::<V>((start, len), layout, bias, normals, z);
+            if last {
+                layout.activate_inputs(phi, z, h);
+            } else {
+                layout.activate(phi, z, h);
+            }
             add_gram::<V, _>(&mut gram, h, batch, len);
             watch.forward::<V>(z, h, len);
             if let Some(keep) = &mut keep {
@@ -340,8 +397,8 @@ impl<W: Watch> Kernel for Enter<'_, W> {
             }
             if let Some(phi) = phi {
                 let z = &mut arena.z[..batch * len];
-                layer.pre_activations::<V>((start, len), bias, normals, z);
-                pull_back(phi, z, delta);
+                layer.pre_activations::<V>((start, len), layout, bias, normals, z);
+                layout.pull_back(phi, z, delta);
             }
             entered.take::<V>(normals, rank, delta, batch, len);
             watch.error_signal(delta);
@@ -389,6 +446,11 @@ impl<W: Watch> Kernel for Leave<'_, W> {
         let fresh_rank = conditioned.residual.rank();
         let key = layer.place.key(BACKWARD);
         let haar = layer.frame.is_some();
+        let only_sums = !haar && fresh_rank == batch && !watch.reads_values();
+        let mut bent = match source {
+            Source::Below { layer, bias, phi } if only_sums => layer.bent(layout, bias, phi),
+            _ => None,
+        };
 
         // First pass: what the fresh directions share with the batch.
         let mut shared = vec![0.0; batch * fresh_rank];
@@ -396,20 +458,18 @@ impl<W: Watch> Kernel for Leave<'_, W> {
         for (start, len) in layout.chunks(0, layer.fan_in) {
             let fresh = &mut arena.fresh[start * fresh_rank..(start + len) * fresh_rank];
             fill_normal(key, (start * fresh_rank) as u64, 0.0, 1.0, fresh);
-            let at = start * batch..(start + len) * batch;
-            let h = match &source {
-                Source::Kept(values) => &values[at],
-                Source::Below { layer, bias, phi } => {
-                    let normals = &mut arena.normals[layer.normals_again(start, len)];
-                    let (z, h) = (&mut arena.z[at.clone()], &mut arena.h[at]);
-                    if layer.place.kept.is_none() {
-                        layer.draw_normals(start, normals);
-                    }
-                    layer.pre_activations::<V>((start, len), *bias, normals, z);
-                    activate(phi, z, h);
-                    &*h
-                }
-            };
+            if let Source::Below { layer, .. } = &source
+                && layer.place.kept.is_none()
+            {
+                layer.draw_normals(start, &mut arena.normals[layer.normals_again(start, len)]);
+            }
+            if let (Some(bent), Source::Below { layer, .. }) = (bent, &source) {
+                let normals = &arena.normals[layer.normals_again(start, len)];
+                narrow::add_shared::<V>(&mut shared, bent, (normals, fresh), len);
+                continue;
+            }
+            let (z, h) = (&mut arena.z[..], &mut arena.h[..]);
+            let h = source.restore::<V>((start, len), layout, &arena.normals, z, h);
             add_dots::<V, _, _>(&mut shared, h, batch, fresh, fresh_rank, len);
             if haar {
                 add_gram::<V, _>(&mut fresh_gram, fresh, fresh_rank, len);
@@ -424,6 +484,12 @@ impl<W: Watch> Kernel for Leave<'_, W> {
         // Second pass: W'D itself.
         let (of_fresh, of_batch, leaves) = conditioned.coefficients(&shared, &fresh_gram, batch);
         let rounds = limited && leaves;
+        // Where values may vanish or overflow they are looked at.
+        if leaves && bent.take().is_some() {
+            for chunk in layout.chunks(0, layer.fan_in) {
+                source.restore::<V>(chunk, layout, &arena.normals, &mut arena.z, &mut arena.h);
+            }
+        }
         let mut below = match &source {
             Source::Kept(_) => {
                 gradient.clear();
@@ -441,6 +507,13 @@ impl<W: Watch> Kernel for Leave<'_, W> {
         for (start, len) in layout.chunks(0, layer.fan_in) {
             let at = start * batch..(start + len) * batch;
             let fresh = &arena.fresh[start * fresh_rank..(start + len) * fresh_rank];
+            if let (Some(bent), Source::Below { layer, .. }, Some(to)) = (bent, &source, &mut below)
+            {
+                let normals = &arena.normals[layer.normals_again(start, len)];
+                let to = (&mut to.gram[..], &mut to.with_normals[..]);
+                narrow::add_backward::<V>(to, bent, (&of_fresh, &of_batch), (normals, fresh), len);
+                continue;
+            }
             let (h, out) = match &source {
                 Source::Kept(values) => (&values[at.clone()], &mut gradient[at.clone()]),
                 Source::Below { .. } => (&arena.h[at.clone()], &mut arena.delta[..len * batch]),
@@ -454,7 +527,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
                 watch.arriving(out);
             }
             if let (Source::Below { layer, phi, .. }, Some(below)) = (&source, &mut below) {
-                pull_back(phi, &arena.z[at], out);
+                layout.pull_back(phi, &arena.z[at], out);
                 let rank = layer.rank();
                 let normals = &arena.normals[layer.normals_again(start, len)];
                 below.take::<V>(normals, rank, out, batch, len);

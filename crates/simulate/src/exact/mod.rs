@@ -9,6 +9,8 @@ mod agreement;
 mod factor;
 mod lanes;
 mod layer;
+mod narrow;
+mod products;
 mod signal;
 #[cfg(test)]
 mod tests;
@@ -27,6 +29,7 @@ use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw};
 use crate::{Precision, Setup, SimulateError};
 pub(crate) use layer::Arena;
 use layer::{Enter, Entered, Forward, Gram, Leave, Place, Sampled, Source};
+pub(crate) use products::products;
 use signal::Layout;
 use vector::dispatch;
 use watch::{BackwardWatch, ForwardWatch, Seen, diagonal};
@@ -117,24 +120,7 @@ pub(crate) fn draw_with(
     observer: &mut dyn Observer<f64>,
 ) -> Result<(Draw, Vec<f64>), SimulateError> {
     let layout = Layout::new(setup.batch);
-    let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
-    let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(setup.batch)).sum();
-    let keeps = total <= arena.most_kept;
-    let widest = widest.max(layout.chunk()) * setup.batch;
-    arena.reserve(widest, if keeps { total } else { 0 });
-    let mut pass = Pass {
-        setup,
-        trial,
-        layout,
-        shapes,
-        laws,
-        arena,
-        traces: vec![None; shapes.len()],
-        breakdowns: [None; 2],
-        next_dense: 0,
-        next_normals: keeps.then_some(0),
-        next_dropout: 0,
-    };
+    let mut pass = Pass::new(shapes, laws, setup, layout, trial, arena);
     // In f32 the inputs and error signals are those of the dense pass.
     let wide = f64::from;
     let values = match setup.precision {
@@ -161,7 +147,36 @@ pub(crate) fn draw_with(
     Ok((Draw { layers, breakdowns, input_gradient }, layout.to_rows(&gradient)))
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// `setup.batch` is the batch of the layout, whatever its columns are.
+    fn new(
+        shapes: &'a [WeightShape],
+        laws: &'a [WeightLaw],
+        setup: &'a Setup,
+        layout: Layout,
+        trial: u32,
+        arena: &'a mut Arena,
+    ) -> Self {
+        let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
+        let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(layout.batch)).sum();
+        let keeps = total <= arena.most_kept;
+        let widest = widest.max(layout.chunk()) * layout.batch;
+        arena.reserve(widest, if keeps { total } else { 0 });
+        Self {
+            setup,
+            trial,
+            layout,
+            shapes,
+            laws,
+            arena,
+            traces: vec![None; shapes.len()],
+            breakdowns: [None; 2],
+            next_dense: 0,
+            next_normals: keeps.then_some(0),
+            next_dropout: 0,
+        }
+    }
+
     fn forward<'n>(
         &mut self,
         layers: &'n [Layer],
@@ -183,7 +198,9 @@ impl Pass<'_> {
                 }
                 Layer::Activation { function } => {
                     let z = signal.values.clone();
-                    signal::activate(function, &z, &mut signal.values);
+                    for at in self.layout.spans(signal.width) {
+                        self.layout.activate(function, &z[at.clone()], &mut signal.values[at]);
+                    }
                     Saved::Activation { function, z }
                 }
                 Layer::Dropout { keep } => {
@@ -244,6 +261,7 @@ impl Pass<'_> {
             layer: &sampled,
             bias: bias.as_deref(),
             phi: &dense.activation,
+            last: index + 1 == self.shapes.len(),
             layout,
             arena: self.arena,
             keep: keep.then_some(&mut values),
@@ -284,10 +302,17 @@ impl Pass<'_> {
     }
 
     fn normalize<'n>(&self, signal: &mut Signal, axis: NormAxis, epsilon: f64) -> Saved<'n> {
+        let width = signal.width;
         let mut normalized = self.layout.to_rows(&signal.values);
-        let factors = kernel::normalize(&mut normalized, signal.width, axis, epsilon);
-        signal.values = self.layout.of_rows(&normalized, |v| v);
-        Saved::Norm { axis, normalized, factors, width: signal.width }
+        let along = normalized.split_off(self.layout.inputs() * width);
+        let factors = kernel::normalize(&mut normalized, width, axis, epsilon);
+        let mut rows = normalized.clone();
+        rows.extend(along);
+        // The derivative is symmetric: tangents go forward as gradients go back.
+        let tangents = rows[self.layout.inputs() * width..].chunks_exact_mut(width);
+        tangents.for_each(|t| kernel::normalize_back(t, &normalized, &factors, width, axis));
+        signal.values = self.layout.of_rows(&rows, |v| v);
+        Saved::Norm { axis, normalized, factors, width }
     }
 
     fn backward(
@@ -319,7 +344,9 @@ impl Pass<'_> {
                 // Only a dense layer that follows one is entered early.
                 (_, Flow::Entered(_)) => Vec::new(),
                 (Saved::Activation { function, z }, Flow::Values(mut gradient)) => {
-                    signal::pull_back(function, &z, &mut gradient);
+                    for at in self.layout.spans(z.len() / self.layout.batch) {
+                        self.layout.pull_back(function, &z[at.clone()], &mut gradient[at]);
+                    }
                     gradient
                 }
                 (Saved::Dropout { factors }, Flow::Values(mut gradient)) => {
@@ -328,7 +355,9 @@ impl Pass<'_> {
                 }
                 (Saved::Norm { axis, normalized, factors, width }, Flow::Values(gradient)) => {
                     let mut rows = self.layout.to_rows(&gradient);
-                    kernel::normalize_back(&mut rows, &normalized, &factors, width, axis);
+                    for rows in rows.chunks_exact_mut(normalized.len()) {
+                        kernel::normalize_back(rows, &normalized, &factors, width, axis);
+                    }
                     self.layout.of_rows(&rows, |v| v)
                 }
                 (Saved::Residual { scale, branch }, Flow::Values(mut gradient)) => {

@@ -42,8 +42,13 @@ pub(crate) trait Vector: Copy {
     fn widen(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f64; LANES]);
     fn plus(self, other: Self) -> Self;
+    fn times(self, other: Self) -> Self;
     /// `self * other + sum`, rounded once.
     fn times_plus(self, other: Self, sum: Self) -> Self;
+    /// Bit i tells whether number i is above zero.
+    fn above_zero(self) -> u8;
+    /// The numbers whose bit is set, and those of `other` where it is not.
+    fn or_where_not(self, bits: u8, other: Self) -> Self;
 }
 
 /// On any processor.
@@ -85,14 +90,32 @@ impl Vector for Plain {
         }
         sum
     }
+    #[inline(always)]
+    fn times(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a *= b;
+        }
+        self
+    }
+    #[inline(always)]
+    fn above_zero(self) -> u8 {
+        (0..LANES).map(|i| u8::from(self.0[i] > 0.0) << i).sum()
+    }
+    #[inline(always)]
+    fn or_where_not(self, bits: u8, other: Self) -> Self {
+        Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { other.0[i] }))
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
-        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
-        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_storeu_pd,
+        __m256d, __m512d, _CMP_GT_OQ, _mm_loadu_ps, _mm256_add_pd, _mm256_blendv_pd,
+        _mm256_castsi256_pd, _mm256_cmp_pd, _mm256_cvtps_pd, _mm256_fmadd_pd, _mm256_loadu_pd,
+        _mm256_loadu_ps, _mm256_movemask_pd, _mm256_mul_pd, _mm256_set_epi64x, _mm256_set1_pd,
+        _mm256_setzero_pd, _mm256_storeu_pd, _mm512_add_pd, _mm512_cmp_pd_mask, _mm512_cvtps_pd,
+        _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_mul_pd, _mm512_set1_pd,
+        _mm512_setzero_pd, _mm512_storeu_pd,
     };
 
     use super::{Kernel, LANES, Vector};
@@ -152,6 +175,18 @@ mod x86 {
             Self(unsafe { _mm512_add_pd(self.0, other.0) })
         }
         #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            Self(unsafe { _mm512_mul_pd(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn above_zero(self) -> u8 {
+            unsafe { _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_pd()) }
+        }
+        #[inline(always)]
+        fn or_where_not(self, bits: u8, other: Self) -> Self {
+            Self(unsafe { _mm512_mask_blend_pd(bits, other.0, self.0) })
+        }
+        #[inline(always)]
         fn times_plus(self, other: Self, sum: Self) -> Self {
             Self(unsafe { _mm512_fmadd_pd(self.0, other.0, sum.0) })
         }
@@ -196,6 +231,31 @@ mod x86 {
         #[inline(always)]
         fn plus(self, other: Self) -> Self {
             unsafe { Self(_mm256_add_pd(self.0, other.0), _mm256_add_pd(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_pd(self.0, other.0), _mm256_mul_pd(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn above_zero(self) -> u8 {
+            let half = |values| unsafe {
+                _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(values, _mm256_setzero_pd())) as u8
+            };
+            half(self.0) | half(self.1) << 4
+        }
+        #[inline(always)]
+        fn or_where_not(self, bits: u8, other: Self) -> Self {
+            // All bits of a number whose bit is set.
+            let mask = |first: u8| unsafe {
+                let one = |i: u8| -i64::from(bits >> (first + i) & 1);
+                _mm256_castsi256_pd(_mm256_set_epi64x(one(3), one(2), one(1), one(0)))
+            };
+            unsafe {
+                Self(
+                    _mm256_blendv_pd(other.0, self.0, mask(0)),
+                    _mm256_blendv_pd(other.1, self.1, mask(4)),
+                )
+            }
         }
         #[inline(always)]
         fn times_plus(self, other: Self, sum: Self) -> Self {

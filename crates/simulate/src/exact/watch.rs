@@ -146,6 +146,24 @@ impl Watch for ForwardWatch<'_> {
 
     fn arriving(&mut self, _: &[f64]) {}
     fn error_signal(&mut self, _: &[f64]) {}
+
+    fn reads_values(&self) -> bool {
+        self.moments.is_some() || self.saturated.is_some() || self.observer.reads()
+    }
+
+    fn sums(&mut self, gram: &[f64], dead: usize) {
+        let total = (0..self.batch).map(|j| gram[j * (self.batch + 1)]).sum();
+        self.seen.take(&[], total);
+        for (j, square) in self.squares.iter_mut().enumerate() {
+            *square += gram[j * (self.batch + 1)];
+        }
+        for (at, pair) in self.pairs.iter_mut().enumerate() {
+            *pair += gram[2 * at * self.batch + 2 * at + 1];
+        }
+        if let Some(all) = &mut self.dead {
+            *all += dead;
+        }
+    }
 }
 
 /// Notes the backward statistics of one layer.
@@ -188,4 +206,10 @@ impl Watch for BackwardWatch<'_> {
             self.observer.backward(index, delta);
         }
     }
+
+    fn reads_values(&self) -> bool {
+        self.gather || self.observer.reads()
+    }
+
+    fn sums(&mut self, _: &[f64], _: usize) {}
 }

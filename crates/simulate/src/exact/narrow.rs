@@ -1,0 +1,393 @@
+//! One or two inputs through piecewise linear layers, in registers from normals to Grams.
+//!
+//! With so few inputs a layer's time goes into writing and reading what one step hands to the next. Here
+//! a vector of neurons takes all steps of a pass at once. Values and sums are those of the general
+//! passes, to the last bit; where anything but sums is asked for, those run instead.
+
+use gainstage_spec::Activation;
+
+use super::lanes::{Coefficients, Stored, fold};
+use super::vector::{LANES, Vector};
+
+/// Neurons' slopes on either side of zero.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Slopes {
+    negative: f64,
+    positive: f64,
+}
+
+impl Slopes {
+    /// None where the passes of this file do not apply.
+    pub(crate) fn of(phi: &Activation) -> Option<Self> {
+        let (negative, positive) = phi.slopes()?;
+        let flat = negative == 0.0 || positive == 0.0;
+        (!flat || *phi == Activation::Relu).then_some(Self { negative, positive })
+    }
+}
+
+/// A layer from its normals on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bent<'a> {
+    pub(crate) coefficients: &'a Coefficients,
+    pub(crate) slopes: Slopes,
+}
+
+/// `B x B` sums, row after row.
+type Square<const B: usize> = [[f64; B]; B];
+
+/// Products of rows of vectors, at eight neurons after the other.
+trait Step<V, const B: usize, const N: usize> {
+    /// The factors of `N` tables of products. From `lanes` on, values are those of normals of zero.
+    fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); N];
+}
+
+/// The sums over a chunk, `U` partial ones side by side and what is left over one after another: the
+/// order of [`super::lanes::add_dots`].
+#[inline(always)]
+fn sums<V: Vector, const B: usize, const N: usize, const U: usize>(
+    len: usize,
+    step: &mut impl Step<V, B, N>,
+) -> [Square<B>; N] {
+    let mut partial = [[[[V::splat(0.0); U]; B]; B]; N];
+    let whole = len - len % (LANES * U);
+    let mut start = 0;
+    while start < whole {
+        for u in 0..U {
+            let factors = step.at(start, LANES);
+            for n in 0..N {
+                for j in 0..B {
+                    for k in 0..B {
+                        let sum = &mut partial[n][j][k][u];
+                        *sum = factors[n].0[j].times_plus(factors[n].1[k], *sum);
+                    }
+                }
+            }
+            start += LANES;
+        }
+    }
+    let mut out = [[[0.0; B]; B]; N];
+    for n in 0..N {
+        for j in 0..B {
+            for k in 0..B {
+                let mut lanes = [0.0; LANES];
+                let sum = partial[n][j][k].into_iter().reduce(V::plus);
+                sum.unwrap_or(V::splat(0.0)).store(&mut lanes);
+                out[n][j][k] = fold(&lanes);
+            }
+        }
+    }
+    while start < len {
+        let lanes = LANES.min(len - start);
+        for (out, (left, right)) in out.iter_mut().zip(step.at(start, lanes)) {
+            let (left, right) = (arrays(left), arrays(right));
+            for lane in 0..lanes {
+                for j in 0..B {
+                    for k in 0..B {
+                        out[j][k] = left[j][lane].mul_add(right[k][lane], out[j][k]);
+                    }
+                }
+            }
+        }
+        start += lanes;
+    }
+    out
+}
+
+#[inline(always)]
+fn arrays<V: Vector, const B: usize>(vectors: [V; B]) -> [[f64; LANES]; B] {
+    let mut out = [[0.0; LANES]; B];
+    for (out, vector) in out.iter_mut().zip(vectors) {
+        vector.store(out);
+    }
+    out
+}
+
+/// Eight values of every row of a chunk, zero from `lanes` on.
+#[inline(always)]
+fn rows<V: Vector, const B: usize>(x: &[f32], len: usize, start: usize, lanes: usize) -> [V; B] {
+    let mut out = [V::splat(0.0); B];
+    for (j, out) in out.iter_mut().enumerate() {
+        let row = &x[j * len + start..j * len + start + lanes];
+        *out = if let Some(whole) = row.first_chunk::<LANES>() {
+            f32::load(whole)
+        } else {
+            let mut padded = [0.0; LANES];
+            padded[..lanes].copy_from_slice(row);
+            f32::load(&padded)
+        };
+    }
+    out
+}
+
+/// `c x`, in the order of [`super::lanes::combine`].
+#[inline(always)]
+fn times<V: Vector, const B: usize>(c: &[[V; B]; B], x: &[V; B]) -> [V; B] {
+    let mut out = [V::splat(0.0); B];
+    for j in 0..B {
+        for k in 0..B {
+            out[j] = c[j][k].times_plus(x[k], out[j]);
+        }
+    }
+    out
+}
+
+/// From normals to pre-activations, and what the activation makes of them.
+#[derive(Clone, Copy)]
+struct Signal<V, const B: usize> {
+    coefficients: [[V; B]; B],
+    negative: V,
+    positive: V,
+}
+
+impl<V: Vector, const B: usize> Signal<V, B> {
+    #[inline(always)]
+    fn new(Bent { coefficients, slopes }: Bent<'_>) -> Self {
+        Self {
+            coefficients: splat(coefficients),
+            negative: V::splat(slopes.negative),
+            positive: V::splat(slopes.positive),
+        }
+    }
+
+    /// Pre-activations, and which are above zero.
+    #[inline(always)]
+    fn z(&self, normals: &[V; B]) -> ([V; B], [u8; B]) {
+        let z = times(&self.coefficients, normals);
+        let mut above = [0; B];
+        for j in 0..B {
+            above[j] = z[j].above_zero();
+        }
+        (z, above)
+    }
+
+    /// `values` times their slopes.
+    #[inline(always)]
+    fn bend(&self, mut values: [V; B], above: [u8; B]) -> [V; B] {
+        for j in 0..B {
+            values[j] = values[j].times(self.positive.or_where_not(above[j], self.negative));
+        }
+        values
+    }
+}
+
+struct Forward<'a, V, const B: usize> {
+    signal: Signal<V, B>,
+    normals: &'a [f32],
+    len: usize,
+    dead: usize,
+}
+
+impl<V: Vector, const B: usize> Step<V, B, 2> for Forward<'_, V, B> {
+    #[inline(always)]
+    fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 2] {
+        let (z, above) = self.signal.z(&rows(self.normals, self.len, start, lanes));
+        let h = self.signal.bend(z, above);
+        let alive = above.into_iter().fold(0, |all, one| all | one);
+        self.dead += lanes - alive.count_ones() as usize;
+        [(h, h), (z, z)]
+    }
+}
+
+/// Adds to the Grams of activations and pre-activations what a chunk's normals make, and returns the
+/// number of units at or below zero for all inputs.
+#[inline(always)]
+pub(crate) fn add_forward<V: Vector>(
+    gram: &mut [f64],
+    of_z: &mut [f64],
+    layer: Bent<'_>,
+    normals: &[f32],
+    len: usize,
+) -> usize {
+    if gram.len() == 1 {
+        forward::<V, 1, 4>(gram, of_z, layer, normals, len)
+    } else {
+        forward::<V, 2, 2>(gram, of_z, layer, normals, len)
+    }
+}
+
+#[inline(always)]
+fn forward<V: Vector, const B: usize, const U: usize>(
+    gram: &mut [f64],
+    of_z: &mut [f64],
+    layer: Bent<'_>,
+    normals: &[f32],
+    len: usize,
+) -> usize {
+    let mut step = Forward::<V, B> { signal: Signal::new(layer), normals, len, dead: 0 };
+    let [activations, pre_activations] = sums::<V, B, 2, U>(len, &mut step);
+    add(gram, activations);
+    add(of_z, pre_activations);
+    step.dead
+}
+
+struct Shared<'a, V, const B: usize> {
+    signal: Signal<V, B>,
+    normals: &'a [f32],
+    fresh: &'a [f32],
+    len: usize,
+}
+
+impl<V: Vector, const B: usize> Step<V, B, 1> for Shared<'_, V, B> {
+    #[inline(always)]
+    fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 1] {
+        let (z, above) = self.signal.z(&rows(self.normals, self.len, start, lanes));
+        [(self.signal.bend(z, above), rows(self.fresh, self.len, start, lanes))]
+    }
+}
+
+/// Adds H'F for the activations H and the fresh normals F of a chunk.
+#[inline(always)]
+pub(crate) fn add_shared<V: Vector>(
+    to: &mut [f64],
+    layer: Bent<'_>,
+    (normals, fresh): (&[f32], &[f32]),
+    len: usize,
+) {
+    if to.len() == 1 {
+        shared::<V, 1, 4>(to, layer, (normals, fresh), len);
+    } else {
+        shared::<V, 2, 2>(to, layer, (normals, fresh), len);
+    }
+}
+
+#[inline(always)]
+fn shared<V: Vector, const B: usize, const U: usize>(
+    to: &mut [f64],
+    layer: Bent<'_>,
+    (normals, fresh): (&[f32], &[f32]),
+    len: usize,
+) {
+    let mut step = Shared::<V, B> { signal: Signal::new(layer), normals, fresh, len };
+    let [found] = sums::<V, B, 1, U>(len, &mut step);
+    add(to, found);
+}
+
+struct Backward<'a, V, const B: usize> {
+    shared: Shared<'a, V, B>,
+    of_fresh: [[V; B]; B],
+    of_batch: [[V; B]; B],
+}
+
+impl<V: Vector, const B: usize> Step<V, B, 2> for Backward<'_, V, B> {
+    #[inline(always)]
+    fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 2] {
+        let Shared { signal, normals, fresh, len } = self.shared;
+        let normals = rows(normals, len, start, lanes);
+        let (z, above) = signal.z(&normals);
+        let from_fresh = times(&self.of_fresh, &rows(fresh, len, start, lanes));
+        let from_batch = times(&self.of_batch, &signal.bend(z, above));
+        let mut arriving = from_fresh;
+        for j in 0..B {
+            arriving[j] = from_fresh[j].plus(from_batch[j]);
+        }
+        let delta = signal.bend(arriving, above);
+        [(delta, delta), (normals, delta)]
+    }
+}
+
+/// Adds D'D and G'D for the error signals D that arrive at a chunk with the normals G.
+#[inline(always)]
+pub(crate) fn add_backward<V: Vector>(
+    (gram, with_normals): (&mut [f64], &mut [f64]),
+    layer: Bent<'_>,
+    arriving: (&Coefficients, &Coefficients),
+    (normals, fresh): (&[f32], &[f32]),
+    len: usize,
+) {
+    if gram.len() == 1 {
+        backward::<V, 1, 4>((gram, with_normals), layer, arriving, (normals, fresh), len);
+    } else {
+        backward::<V, 2, 2>((gram, with_normals), layer, arriving, (normals, fresh), len);
+    }
+}
+
+#[inline(always)]
+fn backward<V: Vector, const B: usize, const U: usize>(
+    (gram, with_normals): (&mut [f64], &mut [f64]),
+    layer: Bent<'_>,
+    (of_fresh, of_batch): (&Coefficients, &Coefficients),
+    (normals, fresh): (&[f32], &[f32]),
+    len: usize,
+) {
+    let shared = Shared::<V, B> { signal: Signal::new(layer), normals, fresh, len };
+    let (of_fresh, of_batch) = (splat(of_fresh), splat(of_batch));
+    let mut step = Backward { shared, of_fresh, of_batch };
+    let [deltas, dots] = sums::<V, B, 2, U>(len, &mut step);
+    add(gram, deltas);
+    add(with_normals, dots);
+}
+
+#[inline(always)]
+fn add<const B: usize>(to: &mut [f64], square: Square<B>) {
+    to.iter_mut().zip(square.as_flattened()).for_each(|(to, from)| *to += from);
+}
+
+#[inline(always)]
+fn splat<V: Vector, const B: usize>(c: &Coefficients) -> [[V; B]; B] {
+    let mut out = [[V::splat(0.0); B]; B];
+    for (out, row) in out.iter_mut().zip(c.square::<B>()) {
+        for (out, value) in out.iter_mut().zip(row) {
+            *out = V::splat(value);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use gainstage_spec::{Initializer, Network};
+
+    use super::super::{Arena, draw};
+    use super::*;
+    use crate::method::laws;
+    use crate::pass::Observer;
+    use crate::{Method, Precision, Setup};
+
+    /// Looks at all values and keeps none.
+    struct Reads;
+
+    impl Observer<f64> for Reads {
+        fn forward(&mut self, _: usize, _: &[f64], _: &[f64]) {}
+        fn backward(&mut self, _: usize, _: &[f64]) {}
+    }
+
+    #[test]
+    fn values_that_nobody_reads_give_the_same_bits() {
+        // Lengths of whole vectors, of less than one, and of several chunks.
+        let widths = [40, 16, 3, 2100, 1, 37, 1024, 8, 31];
+        let he = Initializer::he_normal();
+        let scaled = |std| Initializer::normal(std);
+        let orthogonal = Initializer::Orthogonal { gain: 1.0 };
+        // Such weights leave the range of f32, up or down.
+        for init in [he, orthogonal, scaled(1e4), scaled(1e-6)] {
+            for phi in ["relu", "leaky_relu(0.2)", "abs", "linear"] {
+                let phi: Activation = phi.parse().expect(phi);
+                assert!(Slopes::of(&phi).is_some());
+                let network = Network::perceptron(&widths, &init, &phi).expect("valid");
+                let shapes = network.shapes().expect("valid");
+                for (batch, precision) in [
+                    (1, Precision::F64),
+                    (2, Precision::F64),
+                    (1, Precision::F32),
+                    (2, Precision::F32),
+                ] {
+                    let method = Method::MatrixFree;
+                    let setup =
+                        Setup { batch, precision, method, moments: false, ..Setup::default() };
+                    let laws = laws(&network, &shapes, precision).expect("exact");
+                    for most_kept in [0, 1 << 20] {
+                        let run = |observer: &mut dyn Observer<f64>| {
+                            let mut arena = Arena::default();
+                            arena.most_kept = most_kept;
+                            let drawn =
+                                draw(&network, &shapes, &laws, &setup, 0, &mut arena, observer);
+                            // Debug output keeps infinities and NaN apart.
+                            format!("{:?}", drawn.expect("runs"))
+                        };
+                        assert_eq!(run(&mut ()), run(&mut Reads), "{init} {phi} {batch}");
+                    }
+                }
+            }
+        }
+    }
+}
