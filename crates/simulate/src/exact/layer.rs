@@ -7,7 +7,7 @@ use gainstage_spec::Activation;
 
 use super::factor::{Factor, subtract_transposed, transpose};
 use super::lanes::{Coefficients, add_dots, add_gram, combine};
-use super::narrow::{self, Bent, Slopes};
+use super::narrow::{self, Bent, Normals, Slopes};
 use super::signal::Layout;
 use super::vector::{Kernel, Vector, dispatch};
 use crate::method::WeightLaw;
@@ -225,6 +225,19 @@ impl Sampled {
         from..from + len * self.rank()
     }
 
+    /// With those of the layer below, which lie in front and come next.
+    fn normals_on_the_way_back<'a>(
+        &self,
+        normals: &'a [f32],
+        start: usize,
+        len: usize,
+    ) -> Normals<'a> {
+        let at = self.normals_again(start, len);
+        let below = at.start.checked_sub(self.fan_out * self.rank());
+        let ahead = below.filter(|_| self.place.kept.is_some()).map_or(0..0, |b| b..at.start);
+        Normals { values: &normals[at], ahead: &normals[ahead] }
+    }
+
     fn draw_normals(&self, start: usize, normals: &mut [f32]) {
         let offset = (start * self.rank()) as u64;
         fill_normal(self.place.key(FORWARD), offset, 0.0, 1.0, normals);
@@ -349,6 +362,11 @@ impl<W: Watch> Kernel for Forward<'_, W> {
             layer.draw_normals(start, normals);
             if let Some(bent) = bent {
                 let of_z = &mut [0.0; 4][..batch * batch];
+                // Those of the next chunk, or the next layer, follow.
+                let (values, rest) =
+                    arena.normals[layer.normals(start, len).start..].split_at(len * batch);
+                let ahead = if layer.place.kept.is_some() { rest } else { &[] };
+                let normals = Normals { values, ahead };
                 let dead = narrow::add_forward::<V>(&mut gram, of_z, bent, normals, len);
                 watch.sums(of_z, dead);
                 continue;
@@ -464,7 +482,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
                 layer.draw_normals(start, &mut arena.normals[layer.normals_again(start, len)]);
             }
             if let (Some(bent), Source::Below { layer, .. }) = (bent, &source) {
-                let normals = &arena.normals[layer.normals_again(start, len)];
+                let normals = layer.normals_on_the_way_back(&arena.normals, start, len);
                 narrow::add_shared::<V>(&mut shared, bent, (normals, fresh), len);
                 continue;
             }
@@ -509,7 +527,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
             let fresh = &arena.fresh[start * fresh_rank..(start + len) * fresh_rank];
             if let (Some(bent), Source::Below { layer, .. }, Some(to)) = (bent, &source, &mut below)
             {
-                let normals = &arena.normals[layer.normals_again(start, len)];
+                let normals = layer.normals_on_the_way_back(&arena.normals, start, len);
                 let to = (&mut to.gram[..], &mut to.with_normals[..]);
                 narrow::add_backward::<V>(to, bent, (&of_fresh, &of_batch), (normals, fresh), len);
                 continue;

@@ -32,6 +32,24 @@ pub(crate) struct Bent<'a> {
     pub(crate) slopes: Slopes,
 }
 
+/// A chunk's normals.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Normals<'a> {
+    pub(crate) values: &'a [f32],
+    /// Those of the chunk that comes next: deep networks keep more than the caches hold.
+    pub(crate) ahead: &'a [f32],
+}
+
+impl Normals<'_> {
+    /// A line at a time: eight neurons of two inputs fill one.
+    #[inline(always)]
+    fn prefetch<V: Vector, const B: usize>(self, start: usize) {
+        if let Some(at) = self.ahead.get(start * B) {
+            V::prefetch(at);
+        }
+    }
+}
+
 /// `B x B` sums, row after row.
 type Square<const B: usize> = [[f64; B]; B];
 
@@ -172,7 +190,7 @@ impl<V: Vector, const B: usize> Signal<V, B> {
 
 struct Forward<'a, V, const B: usize> {
     signal: Signal<V, B>,
-    normals: &'a [f32],
+    normals: Normals<'a>,
     len: usize,
     dead: usize,
 }
@@ -180,7 +198,8 @@ struct Forward<'a, V, const B: usize> {
 impl<V: Vector, const B: usize> Step<V, B, 2> for Forward<'_, V, B> {
     #[inline(always)]
     fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 2] {
-        let (z, above) = self.signal.z(&rows(self.normals, self.len, start, lanes));
+        self.normals.prefetch::<V, B>(start);
+        let (z, above) = self.signal.z(&rows(self.normals.values, self.len, start, lanes));
         let h = self.signal.bend(z, above);
         let alive = above.into_iter().fold(0, |all, one| all | one);
         self.dead += lanes - alive.count_ones() as usize;
@@ -195,7 +214,7 @@ pub(crate) fn add_forward<V: Vector>(
     gram: &mut [f64],
     of_z: &mut [f64],
     layer: Bent<'_>,
-    normals: &[f32],
+    normals: Normals<'_>,
     len: usize,
 ) -> usize {
     if gram.len() == 1 {
@@ -210,7 +229,7 @@ fn forward<V: Vector, const B: usize, const U: usize>(
     gram: &mut [f64],
     of_z: &mut [f64],
     layer: Bent<'_>,
-    normals: &[f32],
+    normals: Normals<'_>,
     len: usize,
 ) -> usize {
     let mut step = Forward::<V, B> { signal: Signal::new(layer), normals, len, dead: 0 };
@@ -222,7 +241,7 @@ fn forward<V: Vector, const B: usize, const U: usize>(
 
 struct Shared<'a, V, const B: usize> {
     signal: Signal<V, B>,
-    normals: &'a [f32],
+    normals: Normals<'a>,
     fresh: &'a [f32],
     len: usize,
 }
@@ -230,7 +249,7 @@ struct Shared<'a, V, const B: usize> {
 impl<V: Vector, const B: usize> Step<V, B, 1> for Shared<'_, V, B> {
     #[inline(always)]
     fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 1] {
-        let (z, above) = self.signal.z(&rows(self.normals, self.len, start, lanes));
+        let (z, above) = self.signal.z(&rows(self.normals.values, self.len, start, lanes));
         [(self.signal.bend(z, above), rows(self.fresh, self.len, start, lanes))]
     }
 }
@@ -240,7 +259,7 @@ impl<V: Vector, const B: usize> Step<V, B, 1> for Shared<'_, V, B> {
 pub(crate) fn add_shared<V: Vector>(
     to: &mut [f64],
     layer: Bent<'_>,
-    (normals, fresh): (&[f32], &[f32]),
+    (normals, fresh): (Normals<'_>, &[f32]),
     len: usize,
 ) {
     if to.len() == 1 {
@@ -254,7 +273,7 @@ pub(crate) fn add_shared<V: Vector>(
 fn shared<V: Vector, const B: usize, const U: usize>(
     to: &mut [f64],
     layer: Bent<'_>,
-    (normals, fresh): (&[f32], &[f32]),
+    (normals, fresh): (Normals<'_>, &[f32]),
     len: usize,
 ) {
     let mut step = Shared::<V, B> { signal: Signal::new(layer), normals, fresh, len };
@@ -272,7 +291,8 @@ impl<V: Vector, const B: usize> Step<V, B, 2> for Backward<'_, V, B> {
     #[inline(always)]
     fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); 2] {
         let Shared { signal, normals, fresh, len } = self.shared;
-        let normals = rows(normals, len, start, lanes);
+        normals.prefetch::<V, B>(start);
+        let normals = rows(normals.values, len, start, lanes);
         let (z, above) = signal.z(&normals);
         let from_fresh = times(&self.of_fresh, &rows(fresh, len, start, lanes));
         let from_batch = times(&self.of_batch, &signal.bend(z, above));
@@ -291,7 +311,7 @@ pub(crate) fn add_backward<V: Vector>(
     (gram, with_normals): (&mut [f64], &mut [f64]),
     layer: Bent<'_>,
     arriving: (&Coefficients, &Coefficients),
-    (normals, fresh): (&[f32], &[f32]),
+    (normals, fresh): (Normals<'_>, &[f32]),
     len: usize,
 ) {
     if gram.len() == 1 {
@@ -306,7 +326,7 @@ fn backward<V: Vector, const B: usize, const U: usize>(
     (gram, with_normals): (&mut [f64], &mut [f64]),
     layer: Bent<'_>,
     (of_fresh, of_batch): (&Coefficients, &Coefficients),
-    (normals, fresh): (&[f32], &[f32]),
+    (normals, fresh): (Normals<'_>, &[f32]),
     len: usize,
 ) {
     let shared = Shared::<V, B> { signal: Signal::new(layer), normals, fresh, len };

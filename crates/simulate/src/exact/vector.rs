@@ -49,6 +49,8 @@ pub(crate) trait Vector: Copy {
     fn above_zero(self) -> u8;
     /// The numbers whose bit is set, and those of `other` where it is not.
     fn or_where_not(self, bits: u8, other: Self) -> Self;
+    /// Asks for the line of the cache that holds a value, which changes nothing but time.
+    fn prefetch(at: &f32);
 }
 
 /// On any processor.
@@ -105,17 +107,19 @@ impl Vector for Plain {
     fn or_where_not(self, bits: u8, other: Self) -> Self {
         Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { other.0[i] }))
     }
+    #[inline(always)]
+    fn prefetch(_: &f32) {}
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256d, __m512d, _CMP_GT_OQ, _mm_loadu_ps, _mm256_add_pd, _mm256_blendv_pd,
-        _mm256_castsi256_pd, _mm256_cmp_pd, _mm256_cvtps_pd, _mm256_fmadd_pd, _mm256_loadu_pd,
-        _mm256_loadu_ps, _mm256_movemask_pd, _mm256_mul_pd, _mm256_set_epi64x, _mm256_set1_pd,
-        _mm256_setzero_pd, _mm256_storeu_pd, _mm512_add_pd, _mm512_cmp_pd_mask, _mm512_cvtps_pd,
-        _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_mul_pd, _mm512_set1_pd,
-        _mm512_setzero_pd, _mm512_storeu_pd,
+        __m256d, __m512d, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_ps, _mm_prefetch, _mm256_add_pd,
+        _mm256_blendv_pd, _mm256_castsi256_pd, _mm256_cmp_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
+        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_movemask_pd, _mm256_mul_pd, _mm256_set_epi64x,
+        _mm256_set1_pd, _mm256_setzero_pd, _mm256_storeu_pd, _mm512_add_pd, _mm512_cmp_pd_mask,
+        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_mul_pd,
+        _mm512_set1_pd, _mm512_setzero_pd, _mm512_storeu_pd,
     };
 
     use super::{Kernel, LANES, Vector};
@@ -126,18 +130,21 @@ mod x86 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt")
     }
 
     pub(super) fn has_avx2() -> bool {
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt")
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
     pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx512>()
     }
 
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,popcnt")]
     pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx2>()
     }
@@ -189,6 +196,10 @@ mod x86 {
         #[inline(always)]
         fn times_plus(self, other: Self, sum: Self) -> Self {
             Self(unsafe { _mm512_fmadd_pd(self.0, other.0, sum.0) })
+        }
+        #[inline(always)]
+        fn prefetch(at: &f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
         }
     }
 
@@ -265,6 +276,10 @@ mod x86 {
                     _mm256_fmadd_pd(self.1, other.1, sum.1),
                 )
             }
+        }
+        #[inline(always)]
+        fn prefetch(at: &f32) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
         }
     }
 }
