@@ -10,6 +10,7 @@ use gainstage_theory::{Options, Predicted, Prediction};
 use serde::Serialize;
 
 use super::compare::Comparison;
+use super::jacobian::JacobianAnswer;
 
 /// Family-wise false-alarm rate of one run, shared by its layers and signals.
 pub(crate) const FAMILY_RATE: f64 = 0.001;
@@ -102,6 +103,9 @@ pub(crate) struct Answer {
     /// With --method both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) comparison: Option<Comparison>,
+    /// With --jacobian.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jacobian: Option<JacobianAnswer>,
     pub(super) seed: u64,
     pub(super) trials: usize,
     pub(super) batch: usize,
@@ -194,6 +198,7 @@ pub(super) fn answer(
         method: setup.method,
         method_reason: choice.reason.clone(),
         comparison: None,
+        jacobian: None,
         seed: setup.seed,
         trials: setup.trials,
         batch: setup.batch,

@@ -4,6 +4,7 @@ mod answer;
 mod compare;
 mod document;
 mod inputs;
+mod jacobian;
 
 use std::num::NonZeroUsize;
 
@@ -48,10 +49,11 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
     document::document(&run.network, answer, table.clone(), figure).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), answer)?;
     let text = format!(
-        "method {}: {}\n{}prediction: {}\n{}report: {}\n",
+        "method {}: {}\n{}{}prediction: {}\n{}report: {}\n",
         answer.method,
         answer.method_reason,
         answer.comparison.as_ref().map(|c| c.sentence() + "\n").unwrap_or_default(),
+        answer.jacobian.as_ref().map(|j| j.sentence() + "\n").unwrap_or_default(),
         answer.assumptions.join("; "),
         document::breakdown_sentence(answer),
         folder.join("index.html").display()
@@ -92,6 +94,10 @@ pub(crate) fn measure(
     };
     let mut answer = answer::answer(&setup, &options, &choice, &network, &prediction, &measured)?;
     answer.comparison = comparison;
+    if let Some(probes) = args.jacobian {
+        let probes = probes.map(NonZeroUsize::get);
+        answer.jacobian = Some(jacobian::measure(&network, &setup, probes, &prediction)?);
+    }
     Ok(Run { network, prediction, measured, answer })
 }
 
