@@ -6,7 +6,9 @@
 
 use gainstage_spec::Activation;
 
-use super::lanes::{Coefficients, Stored, fold};
+use super::coefficients::Coefficients;
+use super::lanes::Stored;
+use super::sums::{Square, Step, sums};
 use super::vector::{LANES, Vector};
 
 /// Neurons' slopes on either side of zero.
@@ -48,76 +50,6 @@ impl Normals<'_> {
             V::prefetch(at);
         }
     }
-}
-
-/// `B x B` sums, row after row.
-type Square<const B: usize> = [[f64; B]; B];
-
-/// Products of rows of vectors, at eight neurons after the other.
-trait Step<V, const B: usize, const N: usize> {
-    /// The factors of `N` tables of products. From `lanes` on, values are those of normals of zero.
-    fn at(&mut self, start: usize, lanes: usize) -> [([V; B], [V; B]); N];
-}
-
-/// The sums over a chunk, `U` partial ones side by side and what is left over one after another: the
-/// order of [`super::lanes::add_dots`].
-#[inline(always)]
-fn sums<V: Vector, const B: usize, const N: usize, const U: usize>(
-    len: usize,
-    step: &mut impl Step<V, B, N>,
-) -> [Square<B>; N] {
-    let mut partial = [[[[V::splat(0.0); U]; B]; B]; N];
-    let whole = len - len % (LANES * U);
-    let mut start = 0;
-    while start < whole {
-        for u in 0..U {
-            let factors = step.at(start, LANES);
-            for n in 0..N {
-                for j in 0..B {
-                    for k in 0..B {
-                        let sum = &mut partial[n][j][k][u];
-                        *sum = factors[n].0[j].times_plus(factors[n].1[k], *sum);
-                    }
-                }
-            }
-            start += LANES;
-        }
-    }
-    let mut out = [[[0.0; B]; B]; N];
-    for n in 0..N {
-        for j in 0..B {
-            for k in 0..B {
-                let mut lanes = [0.0; LANES];
-                let sum = partial[n][j][k].into_iter().reduce(V::plus);
-                sum.unwrap_or(V::splat(0.0)).store(&mut lanes);
-                out[n][j][k] = fold(&lanes);
-            }
-        }
-    }
-    while start < len {
-        let lanes = LANES.min(len - start);
-        for (out, (left, right)) in out.iter_mut().zip(step.at(start, lanes)) {
-            let (left, right) = (arrays(left), arrays(right));
-            for lane in 0..lanes {
-                for j in 0..B {
-                    for k in 0..B {
-                        out[j][k] = left[j][lane].mul_add(right[k][lane], out[j][k]);
-                    }
-                }
-            }
-        }
-        start += lanes;
-    }
-    out
-}
-
-#[inline(always)]
-fn arrays<V: Vector, const B: usize>(vectors: [V; B]) -> [[f64; LANES]; B] {
-    let mut out = [[0.0; LANES]; B];
-    for (out, vector) in out.iter_mut().zip(vectors) {
-        vector.store(out);
-    }
-    out
 }
 
 /// Eight values of every row of a chunk, zero from `lanes` on.
@@ -357,6 +289,7 @@ fn splat<V: Vector, const B: usize>(c: &Coefficients) -> [[V; B]; B] {
 mod tests {
     use gainstage_spec::{Initializer, Network};
 
+    use super::super::vector::{Kernel, assert_same_everywhere};
     use super::super::{Arena, draw};
     use super::*;
     use crate::method::laws;
@@ -369,6 +302,50 @@ mod tests {
     impl Observer<f64> for Reads {
         fn forward(&mut self, _: usize, _: &[f64], _: &[f64]) {}
         fn backward(&mut self, _: usize, _: &[f64]) {}
+    }
+
+    /// All sums of a chunk of two inputs, and of one.
+    struct Chunk(usize);
+
+    impl Kernel for Chunk {
+        type Output = Vec<u64>;
+        #[inline(always)]
+        fn run<V: Vector>(self) -> Vec<u64> {
+            let len = self.0;
+            let values: Vec<f32> = (0..2 * len).map(|i| (i as f32 * 0.7).sin()).collect();
+            let fresh: Vec<f32> = (0..2 * len).map(|i| (i as f32 * 1.3).cos()).collect();
+            let normals = Normals { values: &values, ahead: &values };
+            let mut out = Vec::new();
+            for inputs in [1, 2] {
+                let mut c: [Coefficients; 3] = std::array::from_fn(|_| Coefficients::default());
+                for (c, at) in c.iter_mut().zip([0.9, 1.7, 2.6]) {
+                    let matrix: Vec<f64> = (1..=4).map(|i| f64::sin(at * f64::from(i))).collect();
+                    c.pack(&matrix[..inputs * inputs], inputs, inputs);
+                }
+                for (negative, positive) in [(0.0, 1.0), (0.2, 1.0), (-1.0, 1.0)] {
+                    let slopes = Slopes { negative, positive };
+                    let layer = Bent { coefficients: &c[0], slopes };
+                    let mut sums = [[0.0; 4]; 5];
+                    let [gram, of_z, shared, deltas, dots] = &mut sums;
+                    let n = inputs * inputs;
+                    let dead =
+                        add_forward::<V>(&mut gram[..n], &mut of_z[..n], layer, normals, len);
+                    add_shared::<V>(&mut shared[..n], layer, (normals, &fresh), len);
+                    let to = (&mut deltas[..n], &mut dots[..n]);
+                    add_backward::<V>(to, layer, (&c[1], &c[2]), (normals, &fresh), len);
+                    out.push(dead as u64);
+                    out.extend(sums.as_flattened().iter().map(|v| v.to_bits()));
+                }
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn every_compilation_gives_the_same_bits() {
+        for len in [1, 7, 8, 31, 100] {
+            assert_same_everywhere(|| Chunk(len));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use gainstage_spec::{Network, WeightShape};
 
-use super::layer::Arena;
+use super::arena::Arena;
 use super::signal::Layout;
 use super::{Pass, Signal};
 use crate::method::WeightLaw;
@@ -59,7 +59,7 @@ mod tests {
     use gainstage_stats::{Moments, ks_two_sample_test, welch_test};
     use rayon::prelude::*;
 
-    use super::super::layer::{Fault, PLANTED};
+    use super::super::fault::{Fault, PLANTED};
     use super::*;
     use crate::method::laws;
     use crate::{Method, Precision, jacobian_moments};

@@ -4,6 +4,7 @@ use gainstage_spec::{Activation, Dense, Initializer, Layer, Network};
 
 use super::*;
 use crate::method::laws;
+use crate::trace::BreakdownKind;
 use crate::{InputSource, Method, measure};
 
 fn setup(batch: usize) -> Setup {
