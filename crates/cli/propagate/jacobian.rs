@@ -9,6 +9,8 @@ use gainstage_theory::{Prediction, moments};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::args::Probes;
+
 /// Probes if no number of them is asked for.
 const PROBES: usize = 8;
 
@@ -37,10 +39,13 @@ struct Estimate {
 pub(super) fn measure(
     network: &Network,
     setup: &Setup,
-    probes: Option<usize>,
+    probes: Probes,
     prediction: &Prediction,
 ) -> anyhow::Result<JacobianAnswer> {
-    let probes = probes.unwrap_or(PROBES.min(network.input));
+    let probes = match probes {
+        Probes::Auto => PROBES.min(network.input),
+        Probes::Number(number) => number.get(),
+    };
     let draws = (0..setup.trials as u32)
         .into_par_iter()
         .map(|trial| jacobian_moments(network, setup, probes, trial))
@@ -203,7 +208,7 @@ mod tests {
                     predict(&network, &statistics, &Options::default()).expect("predicted");
                 let setup =
                     Setup { trials: 200, batch: 1, method: Method::MatrixFree, ..Setup::default() };
-                let found = measure(&network, &setup, None, &prediction).expect("runs");
+                let found = measure(&network, &setup, Probes::Auto, &prediction).expect("runs");
                 for (what, e) in [("mean", found.mean), ("spread", found.spread)] {
                     let (predicted, error) =
                         (e.predicted.expect("plain"), e.standard_error.expect("many draws"));
@@ -228,7 +233,7 @@ mod tests {
         let statistics = InputStatistics::gaussian(8);
         let prediction = predict(&network, &statistics, &Options::default()).expect("predicted");
         let setup = Setup { trials: 2, batch: 4, ..Setup::default() };
-        let error = measure(&network, &setup, None, &prediction).err().expect("refused");
+        let error = measure(&network, &setup, Probes::Auto, &prediction).err().expect("refused");
         assert!(format!("{error:#}").contains("batch_norm"), "{error:#}");
     }
 }

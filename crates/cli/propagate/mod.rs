@@ -42,11 +42,14 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
     let run = measure(common, args, &|| bar.inc(1))?;
     bar.finish_and_clear();
 
-    let answer = &run.answer;
+    let Run { network, prediction, measured, answer } = run;
+    let answer = &answer;
     let table = document::table(answer);
-    let figure = document::figure(&run.prediction, &run.measured);
+    let figure = document::figure(&prediction, &measured);
+    // Deep networks have many draws of many layers, and the report takes room of its own.
+    drop((measured, prediction));
     let folder = common.out.join("propagate");
-    document::document(&run.network, answer, table.clone(), figure).write_bundle(&folder)?;
+    document::document(&network, answer, table.clone(), figure).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), answer)?;
     let text = format!(
         "method {}: {}\n{}{}prediction: {}\n{}report: {}\n",
@@ -95,7 +98,6 @@ pub(crate) fn measure(
     let mut answer = answer::answer(&setup, &options, &choice, &network, &prediction, &measured)?;
     answer.comparison = comparison;
     if let Some(probes) = args.jacobian {
-        let probes = probes.map(NonZeroUsize::get);
         answer.jacobian = Some(jacobian::measure(&network, &setup, probes, &prediction)?);
     }
     Ok(Run { network, prediction, measured, answer })

@@ -46,8 +46,8 @@ impl Normals<'_> {
     /// A line at a time: eight neurons of two inputs fill one.
     #[inline(always)]
     fn prefetch<V: Vector, const B: usize>(self, start: usize) {
-        if let Some(at) = self.ahead.get(start * B) {
-            V::prefetch(at);
+        if let Some(ahead) = self.ahead.get(start * B..) {
+            V::prefetch(ahead);
         }
     }
 }
@@ -374,8 +374,7 @@ mod tests {
                     let laws = laws(&network, &shapes, precision).expect("exact");
                     for most_kept in [0, 1 << 20] {
                         let run = |observer: &mut dyn Observer<f64>| {
-                            let mut arena = Arena::default();
-                            arena.most_kept = most_kept;
+                            let mut arena = Arena { most_kept, ..Arena::default() };
                             let drawn =
                                 draw(&network, &shapes, &laws, &setup, 0, &mut arena, observer);
                             // Debug output keeps infinities and NaN apart.

@@ -230,8 +230,7 @@ fn normals_that_stay_are_those_that_are_drawn_again() {
             let draw = super::draw(&network, &shapes, &laws, &setup(4), trial, arena, &mut ());
             serde_json::to_string(&draw.expect("runs")).expect("json")
         };
-        let mut forgets = Arena::default();
-        forgets.most_kept = 0;
+        let mut forgets = Arena { most_kept: 0, ..Arena::default() };
         let mut keeps = Arena::default();
         for trial in 0..3 {
             let kept = draw(&mut keeps, trial);

@@ -49,8 +49,8 @@ pub(crate) trait Vector: Copy {
     fn above_zero(self) -> u8;
     /// The numbers whose bit is set, and those of `other` where it is not.
     fn or_where_not(self, bits: u8, other: Self) -> Self;
-    /// Asks for the line of the cache that holds a value, which changes nothing but time.
-    fn prefetch(at: &f32);
+    /// Asks for the line of the cache that holds the first value, which changes nothing but time.
+    fn prefetch(values: &[f32]);
 }
 
 /// On any processor.
@@ -108,7 +108,7 @@ impl Vector for Plain {
         Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { other.0[i] }))
     }
     #[inline(always)]
-    fn prefetch(_: &f32) {}
+    fn prefetch(_: &[f32]) {}
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -153,8 +153,8 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(super) struct Avx512(__m512d);
 
-    // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, and
-    // only `run_avx512`, reached after detection, makes values of this type.
+    // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, a
+    // prefetch of any address is, and only `run_avx512`, reached after detection, makes values of this type.
     impl Vector for Avx512 {
         const MANY: bool = true;
         #[inline(always)]
@@ -198,8 +198,8 @@ mod x86 {
             Self(unsafe { _mm512_fmadd_pd(self.0, other.0, sum.0) })
         }
         #[inline(always)]
-        fn prefetch(at: &f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+        fn prefetch(values: &[f32]) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
         }
     }
 
@@ -278,8 +278,8 @@ mod x86 {
             }
         }
         #[inline(always)]
-        fn prefetch(at: &f32) {
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(at).cast()) }
+        fn prefetch(values: &[f32]) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
         }
     }
 }
