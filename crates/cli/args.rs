@@ -206,6 +206,7 @@ pub(crate) struct Train {
   gainstage propagate network.toml --weights step0.safetensors --inputs batch.npz
   gainstage propagate --width 300 --inputs activations.npz:x --batch 64 --histograms 60
   gainstage propagate --depth 100 --width 1000 --trials 200 --method both
+  gainstage propagate --init 'orthogonal(1)' --activation tanh --depth 20 --width 500 --jacobian
   gainstage propagate --sweep depth=10..1000:log --sweep width=64,256,1024 --shard 1/8 --out shard-1
   gainstage merge shard-* --out merged")]
 pub(crate) struct Propagate {
@@ -254,6 +255,10 @@ pub(crate) struct Propagate {
     /// Gather histograms of every layer's signals, with so many bins.
     #[arg(long, value_name = "BINS")]
     pub(crate) histograms: Option<NonZeroUsize>,
+    /// Measure the mean and the spread of the squared singular values of the input-output Jacobian, from
+    /// products with K orthonormal directions at the first input; auto takes 8, or the input's width.
+    #[arg(long, value_name = "K", num_args = 0..=1, require_equals = true, default_missing_value = "auto", conflicts_with_all = ["sweep", "weights"])]
+    pub(crate) jacobian: Option<Probes>,
     /// Inputs: sphere (mean square exactly 1), gaussian, images as for verify --data, or the rows of a
     /// floating-point array in FILE.npy, FILE.npz or FILE.npz:NAME.
     #[arg(long, default_value = "sphere", value_name = "sphere|gaussian|SOURCE|FILE")]
@@ -289,6 +294,25 @@ pub(crate) enum Method {
     MatrixFree,
     /// Both, with tests that their laws agree and the time of each.
     Both,
+}
+
+/// A number of directions that are sent through a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Probes {
+    Auto,
+    Number(NonZeroUsize),
+}
+
+impl std::str::FromStr for Probes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        let complaint = |_| format!("\"{text}\" is neither auto nor a whole number above 0");
+        text.parse().map(Self::Number).map_err(complaint)
+    }
 }
 
 /// A number of bytes.

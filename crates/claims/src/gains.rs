@@ -148,7 +148,9 @@ fn selu_fixed_point(lab: &Lab) -> Result<Outcome, ClaimError> {
         let what = format!("{label}: second moment of the activations in layer {depth}");
         findings.push(equality(lab, what, &last.values(|d| d.activation.mean), 1.0, 0.05)?);
         let what = format!("{label}: mean of the activations in layer {depth}");
-        let centre = |d: &gainstage_simulate::LayerDraw| d.activation_moments.mean();
+        let centre = |d: &gainstage_simulate::LayerDraw| {
+            d.moments.as_ref().map_or(f64::NAN, |m| m.activation.mean())
+        };
         findings.push(equality(lab, what, &last.values(centre), 0.0, 0.03)?);
         if start == 4.0 {
             findings.push(signal.factor_between(lab, Side::Backward, (10, depth), 0.02)?);

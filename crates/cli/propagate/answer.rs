@@ -2,13 +2,15 @@
 
 use gainstage_simulate::{
     Choice, Energy, LayerDraw, LayerHistograms, LayerMeasured, Measured, Method, Precision, Setup,
+    SignalMoments,
 };
 use gainstage_spec::Network;
-use gainstage_stats::{Moments, Probability, geometric_mean_interval, mean_test, quantile};
+use gainstage_stats::{MeanIntervals, Moments, Probability, mean_test, quantiles};
 use gainstage_theory::{Options, Predicted, Prediction};
 use serde::Serialize;
 
 use super::compare::Comparison;
+use super::jacobian::JacobianAnswer;
 
 /// Family-wise false-alarm rate of one run, shared by its layers and signals.
 pub(crate) const FAMILY_RATE: f64 = 0.001;
@@ -69,13 +71,13 @@ impl BatchRow {
             let values: Option<Vec<f64>> = layer.draws.iter().map(of).collect();
             values.map(|v| v.iter().sum::<f64>() / v.len() as f64).filter(|v| v.is_finite())
         };
-        let kurtosis = |of: fn(&LayerDraw) -> &Moments| {
-            mean(&|d| (of(d).count() > 0).then(|| of(d).kurtosis()))
+        let kurtosis = |of: fn(&SignalMoments) -> &Moments| {
+            mean(&|d| d.moments.as_deref().map(of).filter(|m| m.count() > 0).map(Moments::kurtosis))
         };
         let kurtoses = (
-            kurtosis(|d| &d.pre_activation_moments),
-            kurtosis(|d| &d.activation_moments),
-            kurtosis(|d| &d.error_signal_moments),
+            kurtosis(|m| &m.pre_activation),
+            kurtosis(|m| &m.activation),
+            kurtosis(|m| &m.error_signal),
         );
         Self {
             cosine: mean(&|d| d.cosine),
@@ -101,6 +103,9 @@ pub(crate) struct Answer {
     /// With --method both.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) comparison: Option<Comparison>,
+    /// With --jacobian.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) jacobian: Option<JacobianAnswer>,
     pub(super) seed: u64,
     pub(super) trials: usize,
     pub(super) batch: usize,
@@ -155,7 +160,10 @@ pub(super) fn answer(
         .map(|(dense, shape)| Ok(dense.weights.law(&shape)?.second_moment()))
         .collect::<anyhow::Result<Vec<f64>>>()?;
     let tests = 3 * measured.layers.len();
-    let alpha = FAMILY_RATE / tests as f64;
+    let tested = Tested {
+        alpha: FAMILY_RATE / tests as f64,
+        intervals: MeanIntervals::new(setup.trials as u64, Probability::P95),
+    };
     let layers = measured
         .layers
         .iter()
@@ -163,7 +171,7 @@ pub(super) fn answer(
         .zip(weights)
         .map(|((layer, predicted), weight)| {
             let quantity = |p: &Predicted, of: fn(&LayerDraw) -> Energy| {
-                quantity(p, &layer.values(|draw| of(draw).log_mean), alpha)
+                tested.quantity(p, &layer.values(|draw| of(draw).log_mean))
             };
             Ok(LayerRow {
                 layer: layer.layer,
@@ -190,6 +198,7 @@ pub(super) fn answer(
         method: setup.method,
         method_reason: choice.reason.clone(),
         comparison: None,
+        jacobian: None,
         seed: setup.seed,
         trials: setup.trials,
         batch: setup.batch,
@@ -202,64 +211,71 @@ pub(super) fn answer(
     })
 }
 
-/// Tests the mean logarithm over independent draws against the predicted one.
-///
-/// The variance of a batch's mean logarithm is at most that of one input's, which the law gives, so
-/// the larger of the predicted and the sampled variance keeps the false-alarm rate.
-fn quantity(predicted: &Predicted, logs: &[f64], alpha: f64) -> anyhow::Result<Quantity> {
-    let finite: Vec<f64> = logs.iter().copied().filter(|l| l.is_finite()).collect();
-    let quantiles: Vec<f64> = [0.05, 0.25, 0.5, 0.75, 0.95]
-        .iter()
-        .filter_map(|&rank| quantile(logs, rank).ok().map(f64::exp))
-        .collect();
-    let base = |measured, low, high, p_value, verdict| Quantity {
-        predicted: predicted.log_mean.exp(),
-        predicted_low: predicted.low,
-        predicted_high: predicted.high,
-        measured,
-        measured_low: low,
-        measured_high: high,
-        quantiles: quantiles.clone(),
-        p_value,
-        verdict,
-    };
-    if finite.len() < logs.len() {
-        let all_zero = logs.iter().all(|&l| l == f64::NEG_INFINITY);
-        if all_zero && predicted.expected == 0.0 {
-            return Ok(base(0.0, 0.0, 0.0, None, "agrees"));
+/// What all tests of a run share.
+struct Tested {
+    /// False-alarm rate of one test.
+    alpha: f64,
+    intervals: MeanIntervals,
+}
+
+impl Tested {
+    /// Tests the mean logarithm over independent draws against the predicted one.
+    ///
+    /// The variance of a batch's mean logarithm is at most that of one input's, which the law gives, so
+    /// the larger of the predicted and the sampled variance keeps the false-alarm rate.
+    fn quantity(&self, predicted: &Predicted, logs: &[f64]) -> anyhow::Result<Quantity> {
+        let finite: Vec<f64> = logs.iter().copied().filter(|l| l.is_finite()).collect();
+        let quantiles = quantiles(logs, [0.05, 0.25, 0.5, 0.75, 0.95])
+            .map_or_else(|_| Vec::new(), |found| found.map(f64::exp).to_vec());
+        let base = |measured, low, high, p_value, verdict| Quantity {
+            predicted: predicted.log_mean.exp(),
+            predicted_low: predicted.low,
+            predicted_high: predicted.high,
+            measured,
+            measured_low: low,
+            measured_high: high,
+            quantiles: quantiles.clone(),
+            p_value,
+            verdict,
+        };
+        if finite.len() < logs.len() {
+            let all_zero = logs.iter().all(|&l| l == f64::NEG_INFINITY);
+            if all_zero && predicted.expected == 0.0 {
+                return Ok(base(0.0, 0.0, 0.0, None, "agrees"));
+            }
+            let share_broken = (logs.len() - finite.len()) as f64 / logs.len() as f64;
+            let explained = share_broken <= 10.0 * predicted.zero_probability;
+            if finite.len() < 2 || !explained {
+                let value = if all_zero { 0.0 } else { f64::NAN };
+                return Ok(base(value, value, value, None, "differs"));
+            }
         }
-        let share_broken = (logs.len() - finite.len()) as f64 / logs.len() as f64;
-        let explained = share_broken <= 10.0 * predicted.zero_probability;
-        if finite.len() < 2 || !explained {
-            let value = if all_zero { 0.0 } else { f64::NAN };
-            return Ok(base(value, value, value, None, "differs"));
+        if finite.len() < 2 {
+            let value = finite.first().map_or(f64::NAN, |l| l.exp());
+            return Ok(base(value, value, value, None, "too few draws"));
         }
+        let values: Vec<f64> = finite.iter().map(|l| l.exp()).collect();
+        let moments = Moments::from(finite.as_slice());
+        let interval = if values.iter().all(|v| *v > 0.0 && v.is_finite()) {
+            let interval = self.intervals.geometric_mean(&values)?;
+            (interval.estimate, interval.low, interval.high)
+        } else {
+            (moments.mean().exp(), 0.0, f64::INFINITY)
+        };
+        let variance = predicted.log_variance.max(moments.sample_variance());
+        // The injected error signal has one value in every draw; only rounding is left of it.
+        if variance < 1e-12 {
+            let equal = (moments.mean() - predicted.log_mean).abs() < 1e-5;
+            return Ok(base(
+                interval.0,
+                interval.1,
+                interval.2,
+                None,
+                if equal { "agrees" } else { "differs" },
+            ));
+        }
+        let test = mean_test(&moments, predicted.log_mean, variance)?;
+        let verdict = if test.p_value < self.alpha { "differs" } else { "agrees" };
+        Ok(base(interval.0, interval.1, interval.2, Some(test.p_value), verdict))
     }
-    if finite.len() < 2 {
-        let value = finite.first().map_or(f64::NAN, |l| l.exp());
-        return Ok(base(value, value, value, None, "too few draws"));
-    }
-    let values: Vec<f64> = finite.iter().map(|l| l.exp()).collect();
-    let moments = Moments::from(finite.as_slice());
-    let interval = if values.iter().all(|v| *v > 0.0 && v.is_finite()) {
-        let interval = geometric_mean_interval(&values, Probability::P95)?;
-        (interval.estimate, interval.low, interval.high)
-    } else {
-        (moments.mean().exp(), 0.0, f64::INFINITY)
-    };
-    let variance = predicted.log_variance.max(moments.sample_variance());
-    // The injected error signal has one value in every draw; only rounding is left of it.
-    if variance < 1e-12 {
-        let equal = (moments.mean() - predicted.log_mean).abs() < 1e-5;
-        return Ok(base(
-            interval.0,
-            interval.1,
-            interval.2,
-            None,
-            if equal { "agrees" } else { "differs" },
-        ));
-    }
-    let test = mean_test(&moments, predicted.log_mean, variance)?;
-    let verdict = if test.p_value < alpha { "differs" } else { "agrees" };
-    Ok(base(interval.0, interval.1, interval.2, Some(test.p_value), verdict))
 }

@@ -86,6 +86,9 @@ pub(super) fn document(
     if let Some(comparison) = &answer.comparison {
         document.sections.push(comparison.section(answer.trials));
     }
+    if let Some(jacobian) = &answer.jacobian {
+        document.sections.push(jacobian.section());
+    }
     if let Some(figure) = histograms(answer) {
         let mut section = Section::new("histograms", "Distributions of the signals");
         section.figure(figure);

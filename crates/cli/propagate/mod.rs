@@ -4,6 +4,7 @@ mod answer;
 mod compare;
 mod document;
 mod inputs;
+mod jacobian;
 
 use std::num::NonZeroUsize;
 
@@ -41,17 +42,21 @@ pub(crate) fn run(common: &Common, args: &Propagate) -> anyhow::Result<Exit> {
     let run = measure(common, args, &|| bar.inc(1))?;
     bar.finish_and_clear();
 
-    let answer = &run.answer;
+    let Run { network, prediction, measured, answer } = run;
+    let answer = &answer;
     let table = document::table(answer);
-    let figure = document::figure(&run.prediction, &run.measured);
+    let figure = document::figure(&prediction, &measured);
+    // Deep networks have many draws of many layers, and the report takes room of its own.
+    drop((measured, prediction));
     let folder = common.out.join("propagate");
-    document::document(&run.network, answer, table.clone(), figure).write_bundle(&folder)?;
+    document::document(&network, answer, table.clone(), figure).write_bundle(&folder)?;
     gainstage_report::write_json(&folder.join("results.json"), answer)?;
     let text = format!(
-        "method {}: {}\n{}prediction: {}\n{}report: {}\n",
+        "method {}: {}\n{}{}prediction: {}\n{}report: {}\n",
         answer.method,
         answer.method_reason,
         answer.comparison.as_ref().map(|c| c.sentence() + "\n").unwrap_or_default(),
+        answer.jacobian.as_ref().map(|j| j.sentence() + "\n").unwrap_or_default(),
         answer.assumptions.join("; "),
         document::breakdown_sentence(answer),
         folder.join("index.html").display()
@@ -92,6 +97,9 @@ pub(crate) fn measure(
     };
     let mut answer = answer::answer(&setup, &options, &choice, &network, &prediction, &measured)?;
     answer.comparison = comparison;
+    if let Some(probes) = args.jacobian {
+        answer.jacobian = Some(jacobian::measure(&network, &setup, probes, &prediction)?);
+    }
     Ok(Run { network, prediction, measured, answer })
 }
 

@@ -1,9 +1,11 @@
-use gainstage_spec::{Layer, Network};
+use gainstage_init::{Key, Purpose, fill_f64};
+use gainstage_spec::{Initializer, Layer, Layout, Network, WeightShape};
 use nalgebra::DMatrix;
+use serde::{Deserialize, Serialize};
 
 use crate::method::laws;
 use crate::pass::{Compute, draw_with};
-use crate::{InputSource, Method, Precision, Setup, SimulateError, exact};
+use crate::{InputSource, Matrix, Method, Precision, Setup, SimulateError, exact, product};
 
 /// Singular values, in descending order, of the input-output Jacobian of one draw: dz/dx of the last
 /// dense layer's pre-activation at the trial's first input.
@@ -34,46 +36,9 @@ pub fn jacobian_singular_values(
     setup: &Setup,
     trial: u32,
 ) -> Result<Vec<f64>, SimulateError> {
-    setup.check(network)?;
-    if let Some(layer) = coupling(&network.layers) {
-        return Err(SimulateError::Coupled(layer));
-    }
+    let row = first_input(network, setup, trial)?;
     let (inputs, outputs) = (network.input, network.output());
-    // One row of the inputs, as often as there are outputs.
-    let rows: Vec<f32> = match &setup.inputs {
-        InputSource::Given(values) => values[..inputs].to_vec(),
-        InputSource::Random(_) => {
-            crate::inputs::rows::<f32>(setup, trial, inputs)?[..inputs].to_vec()
-        }
-    };
-    let copies = Setup {
-        batch: outputs,
-        inputs: InputSource::Given(rows.repeat(outputs).into()),
-        moments: false,
-        grams: false,
-        histogram_bins: 0,
-        ..setup.clone()
-    };
-    let jacobian = match (setup.method, setup.precision) {
-        (Method::MatrixFree, precision) => {
-            let shapes = network.shapes()?;
-            let laws = laws(network, &shapes, precision)?;
-            let (unit, mut arena) = (identity(outputs), exact::Arena::default());
-            exact::draw_with(
-                network,
-                &shapes,
-                &laws,
-                &copies,
-                trial,
-                Some(&unit),
-                &mut arena,
-                &mut (),
-            )?
-            .1
-        }
-        (Method::Dense, Precision::F64) => dense::<f64>(network, &copies, trial)?,
-        (Method::Dense, _) => dense::<f32>(network, &copies, trial)?,
-    };
+    let jacobian = matrix(network, setup, &row, trial)?;
     if jacobian.iter().any(|v| !v.is_finite()) {
         return Ok(vec![f64::NAN; outputs.min(inputs)]);
     }
@@ -81,6 +46,170 @@ pub fn jacobian_singular_values(
     let mut values: Vec<f64> = matrix.singular_values().iter().copied().collect();
     values.sort_by(|a, b| b.total_cmp(a));
     Ok(values)
+}
+
+/// The first two moments of the squared singular values of one draw's input-output Jacobian, seen
+/// through a few directions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JacobianMoments {
+    /// Estimate of m_1 = tr(J'J)/r, the mean over the r = min(inputs, outputs) singular values of their
+    /// squares.
+    pub first: f64,
+    /// Estimate of m_2 = tr((J'J)^2)/r, the mean of their fourth powers.
+    pub second: f64,
+}
+
+impl JacobianMoments {
+    /// m_2 / m_1^2: 1 if all singular values are equal (dynamical isometry), more the wider they spread.
+    /// NaN for a Jacobian of zero.
+    pub fn spread(&self) -> f64 {
+        self.second / (self.first * self.first)
+    }
+}
+
+/// [`JacobianMoments`] of the Jacobian of [`jacobian_singular_values`], from products with `probes`
+/// directions V, orthonormal and uniformly distributed:
+///
+/// ```text
+/// E |J V|^2 = (k/n) tr J'J,   E |J'J V|^2 = (k/n) tr (J'J)^2     n inputs, k probes
+/// ```
+///
+/// Both estimates are unbiased, given J, and exact for k = n. Those of m_1 have the variance
+/// 2 (n - k)/(k (n - 1)(n + 2)) (m_2 - m_1^2) for a square J, which makes [`JacobianMoments::spread`]
+/// too small or too large by a share of the order of spread/(k n).
+///
+/// Without matrices the directions pass the layers in one batch with the input, and come back: a cost per
+/// layer of n k^2, where all singular values take n m^2 for m outputs. The dense method forms the whole
+/// Jacobian.
+///
+/// # Errors
+/// [`SimulateError::Coupled`] as [`jacobian_singular_values`], [`SimulateError::Setup`] for no probes or
+/// more than there are inputs, otherwise as [`crate::measure`].
+///
+/// # Example
+/// ```
+/// use gainstage_simulate::{Method, Setup, jacobian_moments};
+/// use gainstage_spec::{Activation, Initializer, Network};
+/// // Three Gaussian layers: m_1 = 1 and m_2/m_1^2 = 4 as the width grows (Pennington et al. 2017).
+/// let network = Network::uniform(400, 3, &Initializer::lecun_normal(), &Activation::Linear)?;
+/// let setup = Setup { method: Method::MatrixFree, ..Setup::default() };
+/// let draws = (0..100).map(|trial| jacobian_moments(&network, &setup, 8, trial));
+/// let draws = draws.collect::<Result<Vec<_>, _>>()?;
+/// let mean = |of: fn(&gainstage_simulate::JacobianMoments) -> f64| {
+///     draws.iter().map(of).sum::<f64>() / 100.0
+/// };
+/// assert!((mean(|m| m.first) - 1.0).abs() < 0.02);
+/// assert!((mean(|m| m.spread()) - 4.0).abs() < 0.1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn jacobian_moments(
+    network: &Network,
+    setup: &Setup,
+    probes: usize,
+    trial: u32,
+) -> Result<JacobianMoments, SimulateError> {
+    let row = first_input(network, setup, trial)?;
+    let (inputs, outputs) = (network.input, network.output());
+    if probes == 0 || probes > inputs {
+        let (what, value) = ("the number of the Jacobian's probes", probes as f64);
+        return Err(SimulateError::Setup {
+            what,
+            value,
+            bound: "at least 1 and at most the width of the input",
+        });
+    }
+    let directions = directions(setup, inputs, probes, trial)?;
+    let squares = if setup.method == Method::MatrixFree {
+        let shapes = network.shapes()?;
+        let laws = laws(network, &shapes, setup.precision)?;
+        let row: Vec<f64> = row.into_iter().map(f64::from).collect();
+        let mut arena = exact::Arena::default();
+        exact::products(network, &shapes, &laws, setup, trial, (&row, &directions), &mut arena)?
+    } else {
+        let jacobian = matrix(network, setup, &row, trial)?;
+        products(Matrix::new(&jacobian, outputs, inputs), outputs, &directions, probes)
+    };
+    let scale = inputs as f64 / (probes as f64 * inputs.min(outputs) as f64);
+    let [first, second] = squares.map(|square| scale * square);
+    Ok(JacobianMoments { first, second })
+}
+
+/// The first row of a trial's inputs, if its Jacobian is defined.
+fn first_input(network: &Network, setup: &Setup, trial: u32) -> Result<Vec<f32>, SimulateError> {
+    setup.check(network)?;
+    if let Some(layer) = coupling(&network.layers) {
+        return Err(SimulateError::Coupled(layer));
+    }
+    let mut row = match &setup.inputs {
+        InputSource::Given(values) => values[..network.input].to_vec(),
+        InputSource::Random(_) => crate::inputs::rows::<f32>(setup, trial, network.input)?,
+    };
+    row.truncate(network.input);
+    Ok(row)
+}
+
+/// `probes x inputs`: orthonormal rows, uniformly distributed.
+fn directions(
+    setup: &Setup,
+    inputs: usize,
+    probes: usize,
+    trial: u32,
+) -> Result<Vec<f64>, SimulateError> {
+    let shape = WeightShape::dense(inputs, probes)?;
+    // The inputs of a trial are those of layer 0.
+    let key = Key::new(setup.seed, Purpose::Inputs, trial, 1);
+    let mut rows = vec![0.0; probes * inputs];
+    fill_f64(&Initializer::Orthogonal { gain: 1.0 }, &shape, Layout::OutIn, key, &mut rows)
+        .map_err(|e| SimulateError::Weights { layer: 0, reason: e.to_string() })?;
+    Ok(rows)
+}
+
+/// |J V|^2 and |J'J V|^2 for the rows V'.
+fn products(jacobian: Matrix<'_, f64>, outputs: usize, rows: &[f64], probes: usize) -> [f64; 2] {
+    let mut forward = vec![0.0; probes * outputs];
+    product(&mut forward, Matrix::new(rows, probes, rows.len() / probes), jacobian.transposed());
+    let mut back = vec![0.0; rows.len()];
+    product(&mut back, Matrix::new(&forward, probes, outputs), jacobian);
+    [forward, back].map(|values| values.iter().map(|v| v * v).sum())
+}
+
+/// The Jacobian, `outputs x inputs`: one input as often as there are outputs, and unit error signals.
+fn matrix(
+    network: &Network,
+    setup: &Setup,
+    row: &[f32],
+    trial: u32,
+) -> Result<Vec<f64>, SimulateError> {
+    let outputs = network.output();
+    let copies = Setup {
+        batch: outputs,
+        inputs: InputSource::Given(row.repeat(outputs).into()),
+        moments: false,
+        grams: false,
+        histogram_bins: 0,
+        ..setup.clone()
+    };
+    match (setup.method, setup.precision) {
+        (Method::MatrixFree, precision) => {
+            let shapes = network.shapes()?;
+            let laws = laws(network, &shapes, precision)?;
+            let (unit, mut arena) = (identity(outputs), exact::Arena::default());
+            let unit = Some(&unit[..]);
+            Ok(exact::draw_with(
+                network,
+                &shapes,
+                &laws,
+                &copies,
+                trial,
+                unit,
+                &mut arena,
+                &mut (),
+            )?
+            .1)
+        }
+        (Method::Dense, Precision::F64) => dense::<f64>(network, &copies, trial),
+        (Method::Dense, _) => dense::<f32>(network, &copies, trial),
+    }
 }
 
 fn dense<T: Compute>(
@@ -170,11 +299,35 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_basis_sees_every_singular_value() {
+        let he = Initializer::he_normal();
+        let network = Network::perceptron(&[6, 9, 4], &he, &Activation::Relu).expect("valid");
+        let setup = Setup { precision: Precision::F64, ..Setup::default() };
+        let values = values(&network, Method::Dense, 3);
+        let found = jacobian_moments(&network, &setup, 6, 3).expect("runs");
+        let mean = |power| values.iter().map(|s| s.powi(power)).sum::<f64>() / 4.0;
+        assert!((found.first / mean(2) - 1.0).abs() < 1e-12, "{found:?} against {}", mean(2));
+        assert!((found.second / mean(4) - 1.0).abs() < 1e-12, "{found:?} against {}", mean(4));
+    }
+
+    #[test]
+    fn numbers_of_probes_that_no_basis_has_are_refused() {
+        let network = Network::uniform(4, 2, &Initializer::he_normal(), &Activation::Relu);
+        let network = network.expect("valid");
+        for probes in [0, 5] {
+            let error = jacobian_moments(&network, &Setup::default(), probes, 0);
+            assert!(matches!(error, Err(SimulateError::Setup { .. })), "{probes}: {error:?}");
+        }
+    }
+
+    #[test]
     fn batches_that_act_on_themselves_are_refused() {
         let dense = Layer::Dense(Dense::new(4, Initializer::he_normal(), Activation::Relu));
         let layers = vec![dense.clone(), Layer::BatchNorm { epsilon: 1e-5 }, dense];
         let network = Network::new(4, layers).expect("valid");
         let error = jacobian_singular_values(&network, &Setup::default(), 0);
+        assert!(matches!(error, Err(SimulateError::Coupled(_))));
+        let error = jacobian_moments(&network, &Setup::default(), 2, 0);
         assert!(matches!(error, Err(SimulateError::Coupled(_))));
     }
 }

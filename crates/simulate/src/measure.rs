@@ -1,4 +1,6 @@
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gainstage_init::Key;
 use gainstage_spec::{Initializer, Law, Network, WeightShape};
@@ -115,51 +117,79 @@ fn run<D: Drawing>(
 ) -> Result<Measured, SimulateError> {
     let ranges =
         if setup.histogram_bins > 0 { Some(ranges(drawing, setup.histogram_bins)?) } else { None };
-    let draws: Vec<(Draw, Option<Vec<LayerHistograms>>)> = (0..setup.trials as u32)
-        .into_par_iter()
-        .map_init(D::Scratch::default, |scratch, trial| {
-            let mut histograms = ranges.clone();
-            let draw = match &mut histograms {
-                Some(histograms) => drawing.draw(trial, scratch, &mut Fill(histograms))?,
-                None => drawing.draw(trial, scratch, &mut ())?,
-            };
-            progress();
-            Ok((draw, histograms))
-        })
-        .collect::<Result<_, SimulateError>>()?;
+    let scratch: Mutex<Vec<D::Scratch>> = Mutex::default();
+    let collected = Mutex::new(Collected::new(shapes, setup.trials));
+    // Bridged, trials start in their order, so that few finished ones wait for an earlier one.
+    (0..setup.trials).par_bridge().try_for_each(|trial| {
+        let mut memory = lock(&scratch).pop().unwrap_or_default();
+        let mut histograms = ranges.clone();
+        let drawn = match &mut histograms {
+            Some(histograms) => drawing.draw(trial as u32, &mut memory, &mut Fill(histograms)),
+            None => drawing.draw(trial as u32, &mut memory, &mut ()),
+        };
+        lock(&scratch).push(memory);
+        lock(&collected).take(trial, (drawn?, histograms))?;
+        progress();
+        Ok::<(), SimulateError>(())
+    })?;
+    Ok(collected.into_inner().unwrap_or_else(PoisonError::into_inner).measured)
+}
 
-    let mut layers: Vec<LayerMeasured> = shapes
-        .iter()
-        .enumerate()
-        .map(|(index, shape)| LayerMeasured {
+/// What a mutex guards, also behind a panic elsewhere, which rayon passes on anyway.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+type Drawn = (Draw, Option<Vec<LayerHistograms>>);
+
+/// Draws by layer, in the order of trials whatever the order in which they finish.
+struct Collected {
+    measured: Measured,
+    /// The trial that comes next, and those that were faster.
+    next: usize,
+    waiting: BTreeMap<usize, Drawn>,
+}
+
+impl Collected {
+    fn new(shapes: &[WeightShape], trials: usize) -> Self {
+        let layers = shapes.iter().enumerate().map(|(index, shape)| LayerMeasured {
             layer: index + 1,
             fan_in: shape.fans().fan_in(),
             fan_out: shape.fans().fan_out(),
-            draws: Vec::with_capacity(setup.trials),
+            draws: Vec::with_capacity(trials),
             histograms: None,
-        })
-        .collect();
-    let mut measured =
-        Measured { layers: Vec::new(), breakdowns: Vec::new(), input_gradient: Vec::new() };
-    for (draw, histograms) in draws {
-        for (layer, trace) in layers.iter_mut().zip(draw.layers) {
-            layer.draws.push(trace);
-        }
-        for (layer, of_draw) in layers.iter_mut().zip(histograms.into_iter().flatten()) {
-            match &mut layer.histograms {
-                None => layer.histograms = Some(of_draw),
-                Some(sum) => {
-                    sum.pre_activation.merge(&of_draw.pre_activation)?;
-                    sum.activation.merge(&of_draw.activation)?;
-                    sum.error_signal.merge(&of_draw.error_signal)?;
+        });
+        let measured = Measured {
+            layers: layers.collect(),
+            breakdowns: Vec::with_capacity(trials),
+            input_gradient: Vec::with_capacity(trials),
+        };
+        Self { measured, next: 0, waiting: BTreeMap::new() }
+    }
+
+    fn take(&mut self, trial: usize, drawn: Drawn) -> Result<(), SimulateError> {
+        self.waiting.insert(trial, drawn);
+        while let Some((draw, histograms)) = self.waiting.remove(&self.next) {
+            self.next += 1;
+            let layers = &mut self.measured.layers;
+            for (layer, trace) in layers.iter_mut().zip(draw.layers) {
+                layer.draws.push(trace);
+            }
+            for (layer, of_draw) in layers.iter_mut().zip(histograms.into_iter().flatten()) {
+                match &mut layer.histograms {
+                    None => layer.histograms = Some(of_draw),
+                    Some(sum) => {
+                        sum.pre_activation.merge(&of_draw.pre_activation)?;
+                        sum.activation.merge(&of_draw.activation)?;
+                        sum.error_signal.merge(&of_draw.error_signal)?;
+                    }
                 }
             }
+            self.measured.breakdowns.push(draw.breakdowns);
+            self.measured.input_gradient.push(draw.input_gradient);
         }
-        measured.breakdowns.push(draw.breakdowns);
-        measured.input_gradient.push(draw.input_gradient);
+        Ok(())
     }
-    measured.layers = layers;
-    Ok(measured)
 }
 
 /// Empty histograms for every layer: four root mean squares of the first draw to either side.

@@ -15,11 +15,16 @@ pub struct Energy {
 impl Energy {
     /// From each input's mean square.
     pub(crate) fn of(squares: &[f64]) -> Self {
+        Self::of_each(squares.iter().copied())
+    }
+
+    /// As [`Energy::of`], without a place to keep them.
+    pub(crate) fn of_each(squares: impl ExactSizeIterator<Item = f64> + Clone) -> Self {
         let n = squares.len() as f64;
         Self {
-            mean: squares.iter().sum::<f64>() / n,
-            log_mean: squares.iter().map(|s| s.ln()).sum::<f64>() / n,
-            first: squares.first().copied().unwrap_or(0.0),
+            mean: squares.clone().sum::<f64>() / n,
+            log_mean: squares.clone().map(f64::ln).sum::<f64>() / n,
+            first: { squares }.next().unwrap_or(0.0),
         }
     }
 }
@@ -44,18 +49,26 @@ pub struct LayerDraw {
     /// Effective rank of the incoming batch, (sum of eigenvalues)^2 / sum of squared eigenvalues of
     /// its Gram: 1 for parallel inputs, at most the batch. `None` without a signal or Grams.
     pub effective_rank: Option<f64>,
-    /// Moments of z over units and inputs; empty, as the next two, where the setup asks for none.
-    pub pre_activation_moments: Moments,
-    /// Moments of phi(z) over units and inputs.
-    pub activation_moments: Moments,
-    /// Moments of delta over units and inputs.
-    pub error_signal_moments: Moments,
+    /// Moments to the fourth; `None` where the setup asks for none. Boxed, since deep networks keep many
+    /// draws of many layers.
+    pub moments: Option<Box<SignalMoments>>,
     /// Mean cosine between the pre-activations of inputs 2k and 2k + 1; `None` for a batch of one.
     pub cosine: Option<f64>,
     /// Share of units whose slope is zero for every input of the batch; `None` where none can be.
     pub dead: Option<f64>,
     /// Share of values within 2.5% of the range of either end; `None` for an unbounded activation.
     pub saturated: Option<f64>,
+}
+
+/// Moments over units and inputs of one layer's signals under one weight draw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct SignalMoments {
+    /// Of z.
+    pub pre_activation: Moments,
+    /// Of phi(z).
+    pub activation: Moments,
+    /// Of delta.
+    pub error_signal: Moments,
 }
 
 /// The participation ratio of a Gram's eigenvalues, (tr K)^2 / tr K^2.

@@ -64,7 +64,7 @@ pub use equivalence::{
 pub use error::StatsError;
 pub use histogram::Histogram;
 pub use holm::holm;
-pub use interval::{Interval, geometric_mean_interval, mean_interval};
+pub use interval::{Interval, MeanIntervals, geometric_mean_interval, mean_interval};
 pub use ks::{ks_p_value, ks_test, ks_two_sample_test};
 pub use location::{mean_test, paired_t_test, t_test, welch_test};
 pub use moments::Moments;
@@ -72,7 +72,7 @@ pub use plan::{Plan, Property, Rates};
 pub use planned::{Check, Planned};
 pub use probability::Probability;
 pub use proportion::{clopper_pearson_interval, wilson_interval};
-pub use quantile::{quantile, quantile_interval};
+pub use quantile::{quantile, quantile_interval, quantiles};
 pub use scale::{
     relative_standard_error_of_variance, second_moment_test, variance_interval, variance_test,
 };

@@ -16,10 +16,26 @@ use crate::{Interval, Probability, StatsError};
 /// # Ok::<(), gainstage_stats::StatsError>(())
 /// ```
 pub fn quantile(values: &[f64], rank: f64) -> Result<f64, StatsError> {
-    if !(0.0..=1.0).contains(&rank) {
-        return Err(StatsError::Domain { what: "rank", value: rank, bound: "between 0 and 1" });
+    Ok(quantiles(values, [rank])?[0])
+}
+
+/// Sample quantiles at several ranks, each as [`quantile`], at the cost of one sort.
+///
+/// # Errors
+/// As [`quantile`].
+///
+/// # Example
+/// ```
+/// use gainstage_stats::quantiles;
+/// assert_eq!(quantiles(&[4.0, 1.0, 3.0, 2.0], [0.0, 0.5])?, [1.0, 2.5]);
+/// # Ok::<(), gainstage_stats::StatsError>(())
+/// ```
+pub fn quantiles<const N: usize>(values: &[f64], ranks: [f64; N]) -> Result<[f64; N], StatsError> {
+    if let Some(&value) = ranks.iter().find(|rank| !(0.0..=1.0).contains(*rank)) {
+        return Err(StatsError::Domain { what: "rank", value, bound: "between 0 and 1" });
     }
-    Ok(of_sorted(&sorted(values)?, rank))
+    let sorted = sorted(values)?;
+    Ok(ranks.map(|rank| of_sorted(&sorted, rank)))
 }
 
 /// Distribution-free interval of a quantile between two order statistics (David and Nagaraja 2003,

@@ -9,7 +9,7 @@ use gainstage_stats::{Moments, ks_two_sample_test, welch_test};
 use rayon::prelude::*;
 
 use super::Arena;
-use super::layer::{Fault, PLANTED};
+use super::fault::{Fault, PLANTED};
 use crate::method::laws;
 use crate::trace::Draw;
 use crate::{InputSource, Precision, Setup};

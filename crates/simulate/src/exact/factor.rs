@@ -25,16 +25,23 @@ impl Factor {
             return Self { size, pivots: vec![0], lower: vec![f64::NAN; size] };
         }
         let diagonal = |i: usize| gram[i * size + i];
-        let mut residual: Vec<f64> = (0..size).map(diagonal).collect();
-        // Column after column while it grows, so that the rank need not be known.
-        let mut columns: Vec<f64> = Vec::with_capacity(most * size);
+        // Small ones, of which deep networks have many, need no memory of their own.
+        let (mut few, mut many) = ([0.0; 32], Vec::new());
+        let work = if size * (most + 1) <= few.len() {
+            &mut few[..]
+        } else {
+            many.resize(size * (most + 1), 0.0);
+            &mut many
+        };
+        // Column after column, and what is left of the diagonal: -inf where a row is taken.
+        let (residual, columns) = work.split_at_mut(size);
+        residual.iter_mut().enumerate().for_each(|(i, r)| *r = diagonal(i));
         let mut pivots: Vec<usize> = Vec::with_capacity(most);
-        let mut taken = vec![false; size];
         while pivots.len() < most {
             let mut best = (tolerance, usize::MAX);
             for i in 0..size {
                 let share = residual[i] / diagonal(i);
-                if !taken[i] && diagonal(i) > 0.0 && share > best.0 {
+                if diagonal(i) > 0.0 && share > best.0 {
                     best = (share, i);
                 }
             }
@@ -43,8 +50,8 @@ impl Factor {
                 break;
             }
             let rank = pivots.len();
-            columns.extend_from_slice(&gram[pivot * size..(pivot + 1) * size]);
-            let (before, column) = columns.split_at_mut(rank * size);
+            let (before, column) = columns[..(rank + 1) * size].split_at_mut(rank * size);
+            column.copy_from_slice(&gram[pivot * size..(pivot + 1) * size]);
             for earlier in before.chunks_exact(size) {
                 let along = earlier[pivot];
                 for (c, e) in column.iter_mut().zip(earlier) {
@@ -53,16 +60,16 @@ impl Factor {
             }
             let root = residual[pivot].sqrt();
             for i in 0..size {
-                column[i] = if taken[i] { 0.0 } else { column[i] / root };
+                column[i] = if residual[i] == f64::NEG_INFINITY { 0.0 } else { column[i] / root };
                 residual[i] -= column[i] * column[i];
             }
             column[pivot] = root;
-            taken[pivot] = true;
+            residual[pivot] = f64::NEG_INFINITY;
             pivots.push(pivot);
         }
         let rank = pivots.len();
         let mut lower = vec![0.0; size * rank];
-        for (k, column) in columns.chunks_exact(size).enumerate() {
+        for (k, column) in columns.chunks_exact(size.max(1)).take(rank).enumerate() {
             for (i, &value) in column.iter().enumerate() {
                 lower[i * rank + k] = value;
             }

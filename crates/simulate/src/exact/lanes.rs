@@ -5,6 +5,7 @@
 //! multiplication with its addition and add in an order that the lengths alone decide, so every
 //! compilation gives the same bits. Beyond [`TILED`] inputs the products go through [`product`].
 
+use super::coefficients::{Coefficients, Tile};
 use super::vector::{Kernel, LANES, Vector};
 use crate::{Matrix, add_product, product};
 
@@ -27,74 +28,6 @@ impl Stored for f64 {
     #[inline(always)]
     fn load<V: Vector>(from: &[f64; LANES]) -> V {
         V::load(from)
-    }
-}
-
-/// The rows of a small matrix, packed for [`combine`].
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Coefficients {
-    rows: usize,
-    columns: usize,
-    /// Rows of one tile each: their numbers, and how many leading columns are not all zero.
-    tiles: Vec<Tile>,
-    /// Tile after tile, column after column, one value for each of the tile's rows.
-    packed: Vec<f64>,
-    /// Row after row, for large batches.
-    plain: Vec<f64>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Tile {
-    rows: [u32; 4],
-    count: u32,
-    reach: u32,
-    start: u32,
-}
-
-impl Coefficients {
-    /// Packs `values`, `rows x columns`, row after row.
-    pub(crate) fn pack(&mut self, values: &[f64], rows: usize, columns: usize) {
-        (self.rows, self.columns) = (rows, columns);
-        self.tiles.clear();
-        self.packed.clear();
-        self.plain.clear();
-        if rows.max(columns) > TILED {
-            self.plain.extend_from_slice(values);
-            return;
-        }
-        // Triangular factors come in the order of their pivots; rows of similar length share a tile.
-        let mut order = [(0usize, 0usize); TILED];
-        let order = &mut order[..rows];
-        for (row, place) in order.iter_mut().enumerate() {
-            let values = &values[row * columns..(row + 1) * columns];
-            let zeros = values.iter().rev().take_while(|v| **v == 0.0).count();
-            *place = (columns - zeros, row);
-        }
-        order.sort_unstable();
-        let mut rest = &*order;
-        while !rest.is_empty() {
-            let count = match rest.len() {
-                1 => 1,
-                2 | 3 => 2,
-                _ => 4,
-            };
-            let (here, after) = rest.split_at(count);
-            rest = after;
-            let reach = here.last().map_or(0, |place| place.0);
-            let mut tile = Tile {
-                rows: [0; 4],
-                count: count as u32,
-                reach: reach as u32,
-                start: self.packed.len() as u32,
-            };
-            for (place, &(_, row)) in tile.rows.iter_mut().zip(here) {
-                *place = row as u32;
-            }
-            for column in 0..reach {
-                self.packed.extend(here.iter().map(|&(_, row)| values[row * columns + column]));
-            }
-            self.tiles.push(tile);
-        }
     }
 }
 
@@ -354,7 +287,7 @@ fn add_tile<
 
 /// The sum of eight, by halves.
 #[inline(always)]
-fn fold(x: &[f64; LANES]) -> f64 {
+pub(crate) fn fold(x: &[f64; LANES]) -> f64 {
     ((x[0] + x[4]) + (x[2] + x[6])) + ((x[1] + x[5]) + (x[3] + x[7]))
 }
 

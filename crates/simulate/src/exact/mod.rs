@@ -1,15 +1,26 @@
 //! One draw of a network without its weights.
 //!
 //! Between weight layers everything happens as in the dense pass; a weight layer itself is
-//! [`layer::Sampled`]. Pre-activations are drawn again on the way back instead of kept, so that a chain
+//! [`sampled::Sampled`]. Pre-activations are drawn again on the way back instead of kept, so that a chain
 //! of dense layers needs memory for one layer's signals and B^2 numbers of every other.
 
 #[cfg(test)]
 mod agreement;
+mod arena;
+mod backward;
+mod coefficients;
+mod conditioned;
+#[cfg(test)]
+mod cosines;
 mod factor;
+mod fault;
 mod lanes;
 mod layer;
+mod narrow;
+mod products;
+mod sampled;
 mod signal;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod vector;
@@ -17,19 +28,20 @@ mod watch;
 
 use gainstage_init::{Key, Purpose, fill_bias, fill_bias_f64};
 use gainstage_spec::{Activation, Dense, Initializer, Layer, Network, WeightShape};
-use gainstage_stats::Moments;
 
 use crate::inputs;
 use crate::kernel::{self, NormAxis};
 use crate::method::{WeightLaw, follows_dense};
 use crate::pass::Observer;
-use crate::trace::{Breakdown, BreakdownKind, Draw, Energy, LayerDraw};
+use crate::trace::{Breakdown, Draw, Energy, LayerDraw};
 use crate::{Precision, Setup, SimulateError};
-pub(crate) use layer::Arena;
-use layer::{Enter, Entered, Forward, Gram, Leave, Place, Sampled, Source};
+pub(crate) use arena::Arena;
+use layer::{Forward, Gram};
+pub(crate) use products::products;
+use sampled::{Place, Sampled};
 use signal::Layout;
 use vector::dispatch;
-use watch::{BackwardWatch, ForwardWatch, Seen, diagonal};
+use watch::{ForwardWatch, diagonal};
 
 /// A draw in progress.
 struct Pass<'a> {
@@ -83,14 +95,6 @@ enum Saved<'n> {
     },
 }
 
-/// The gradient on its way back.
-enum Flow {
-    /// With respect to the output of what comes next.
-    Values(Vec<f64>),
-    /// Already at the pre-activation of the dense layer that comes next.
-    Entered(Entered),
-}
-
 /// Draws one trial forward and backward and notes every layer, as the dense pass does.
 pub(crate) fn draw(
     network: &Network,
@@ -117,24 +121,7 @@ pub(crate) fn draw_with(
     observer: &mut dyn Observer<f64>,
 ) -> Result<(Draw, Vec<f64>), SimulateError> {
     let layout = Layout::new(setup.batch);
-    let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
-    let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(setup.batch)).sum();
-    let keeps = total <= arena.most_kept;
-    let widest = widest.max(layout.chunk()) * setup.batch;
-    arena.reserve(widest, if keeps { total } else { 0 });
-    let mut pass = Pass {
-        setup,
-        trial,
-        layout,
-        shapes,
-        laws,
-        arena,
-        traces: vec![None; shapes.len()],
-        breakdowns: [None; 2],
-        next_dense: 0,
-        next_normals: keeps.then_some(0),
-        next_dropout: 0,
-    };
+    let mut pass = Pass::new(shapes, laws, setup, layout, trial, arena);
     // In f32 the inputs and error signals are those of the dense pass.
     let wide = f64::from;
     let values = match setup.precision {
@@ -154,14 +141,43 @@ pub(crate) fn draw_with(
     };
     let gradient = pass.backward(saved, error, observer)?;
     let gram = dispatch(Gram { layout, values: &gradient });
-    let input_gradient = Energy::of(&diagonal(&gram, setup.batch, network.input));
+    let input_gradient = Energy::of_each(diagonal(&gram, setup.batch, network.input));
     // Every dense layer is visited once in each direction.
     let layers = pass.traces.into_iter().flatten().collect();
     let breakdowns = pass.breakdowns.into_iter().flatten().collect();
     Ok((Draw { layers, breakdowns, input_gradient }, layout.to_rows(&gradient)))
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// `setup.batch` is the batch of the layout, whatever its columns are.
+    fn new(
+        shapes: &'a [WeightShape],
+        laws: &'a [WeightLaw],
+        setup: &'a Setup,
+        layout: Layout,
+        trial: u32,
+        arena: &'a mut Arena,
+    ) -> Self {
+        let widest = shapes.iter().map(|s| s.inputs().max(s.outputs())).max().unwrap_or(0);
+        let total: usize = shapes.iter().map(|s| s.outputs().saturating_mul(layout.batch)).sum();
+        let keeps = total <= arena.most_kept;
+        let widest = widest.max(layout.chunk()) * layout.batch;
+        arena.reserve(widest, if keeps { total } else { 0 });
+        Self {
+            setup,
+            trial,
+            layout,
+            shapes,
+            laws,
+            arena,
+            traces: vec![None; shapes.len()],
+            breakdowns: [None; 2],
+            next_dense: 0,
+            next_normals: keeps.then_some(0),
+            next_dropout: 0,
+        }
+    }
+
     fn forward<'n>(
         &mut self,
         layers: &'n [Layer],
@@ -183,7 +199,9 @@ impl Pass<'_> {
                 }
                 Layer::Activation { function } => {
                     let z = signal.values.clone();
-                    signal::activate(function, &z, &mut signal.values);
+                    for at in self.layout.spans(signal.width) {
+                        self.layout.activate(function, &z[at.clone()], &mut signal.values[at]);
+                    }
                     Saved::Activation { function, z }
                 }
                 Layer::Dropout { keep } => {
@@ -244,6 +262,7 @@ impl Pass<'_> {
             layer: &sampled,
             bias: bias.as_deref(),
             phi: &dense.activation,
+            last: index + 1 == self.shapes.len(),
             layout,
             arena: self.arena,
             keep: keep.then_some(&mut values),
@@ -284,175 +303,16 @@ impl Pass<'_> {
     }
 
     fn normalize<'n>(&self, signal: &mut Signal, axis: NormAxis, epsilon: f64) -> Saved<'n> {
+        let width = signal.width;
         let mut normalized = self.layout.to_rows(&signal.values);
-        let factors = kernel::normalize(&mut normalized, signal.width, axis, epsilon);
-        signal.values = self.layout.of_rows(&normalized, |v| v);
-        Saved::Norm { axis, normalized, factors, width: signal.width }
-    }
-
-    fn backward(
-        &mut self,
-        mut saved: Vec<Saved<'_>>,
-        gradient: Vec<f64>,
-        observer: &mut dyn Observer<f64>,
-    ) -> Result<Vec<f64>, SimulateError> {
-        let mut flow = Flow::Values(gradient);
-        while let Some(layer) = saved.pop() {
-            let mut gradient = match (layer, flow) {
-                (Saved::Dense { dense, sampled, input }, now) => {
-                    let entered = match now {
-                        Flow::Entered(entered) => entered,
-                        Flow::Values(gradient) => {
-                            self.enter(dense, &sampled, gradient, observer)?
-                        }
-                    };
-                    let below = match (&input, saved.last()) {
-                        (None, Some(Saved::Dense { dense, sampled, .. })) => {
-                            Some((*dense, &**sampled))
-                        }
-                        _ => None,
-                    };
-                    let input = input.unwrap_or_default();
-                    flow = self.leave(&sampled, &entered, &input, below, observer)?;
-                    continue;
-                }
-                // Only a dense layer that follows one is entered early.
-                (_, Flow::Entered(_)) => Vec::new(),
-                (Saved::Activation { function, z }, Flow::Values(mut gradient)) => {
-                    signal::pull_back(function, &z, &mut gradient);
-                    gradient
-                }
-                (Saved::Dropout { factors }, Flow::Values(mut gradient)) => {
-                    gradient.iter_mut().zip(&factors).for_each(|(g, f)| *g *= f);
-                    gradient
-                }
-                (Saved::Norm { axis, normalized, factors, width }, Flow::Values(gradient)) => {
-                    let mut rows = self.layout.to_rows(&gradient);
-                    kernel::normalize_back(&mut rows, &normalized, &factors, width, axis);
-                    self.layout.of_rows(&rows, |v| v)
-                }
-                (Saved::Residual { scale, branch }, Flow::Values(mut gradient)) => {
-                    let into = gradient.iter().map(|g| scale * g).collect();
-                    let from_branch = self.backward(branch, into, observer)?;
-                    gradient.iter_mut().zip(&from_branch).for_each(|(g, b)| *g += b);
-                    gradient
-                }
-            };
-            if self.limited() {
-                // What leaves the range of f32 does so here too.
-                gradient
-                    .iter_mut()
-                    .filter(|g| !(1e-30..1e30).contains(&g.abs()))
-                    .for_each(|g| *g = f64::from(*g as f32));
-            }
-            flow = Flow::Values(gradient);
-        }
-        Ok(match flow {
-            Flow::Values(gradient) => gradient,
-            Flow::Entered(_) => Vec::new(),
-        })
-    }
-
-    fn enter(
-        &mut self,
-        dense: &Dense,
-        sampled: &Sampled,
-        mut gradient: Vec<f64>,
-        observer: &mut dyn Observer<f64>,
-    ) -> Result<Entered, SimulateError> {
-        let index = sampled.place.index as usize;
-        let bias = self.bias(index, dense)?;
-        let mut watch = BackwardWatch::new(Some(index), self.setup.moments, observer);
-        // The injected signal is dL/dz of the last dense layer whatever its activation.
-        let phi = (index + 1 < self.shapes.len()).then_some(&dense.activation);
-        let entered = dispatch(Enter {
-            layer: sampled,
-            bias: bias.as_deref(),
-            phi,
-            layout: self.layout,
-            arena: self.arena,
-            gradient: &mut gradient,
-            watch: &mut watch,
-        });
-        let moments = watch.moments;
-        self.note_error_signal(sampled, &entered, moments);
-        Ok(entered)
-    }
-
-    fn leave(
-        &mut self,
-        sampled: &Sampled,
-        entered: &Entered,
-        input: &[f64],
-        below: Option<(&Dense, &Sampled)>,
-        observer: &mut dyn Observer<f64>,
-    ) -> Result<Flow, SimulateError> {
-        let index = sampled.place.index as usize;
-        let bias = match below {
-            Some((dense, _)) => self.bias(index - 1, dense)?,
-            None => None,
-        };
-        let source = match below {
-            None => Source::Kept(input),
-            Some((dense, layer)) => {
-                Source::Below { layer, bias: bias.as_deref(), phi: &dense.activation }
-            }
-        };
-        let (limited, mut gradient) = (self.limited(), Vec::new());
-        let below_index = below.map(|_| index - 1);
-        let mut watch = BackwardWatch::new(below_index, self.setup.moments, observer);
-        let next = dispatch(Leave {
-            layer: sampled,
-            entered,
-            source,
-            layout: self.layout,
-            arena: self.arena,
-            limited,
-            gradient: &mut gradient,
-            watch: &mut watch,
-        });
-        let (seen, moments) = (watch.arriving, watch.moments);
-        let alive = sampled.law.is_alive() && entered.gram.iter().any(|&v| v > 0.0);
-        // What arrives below belongs to the next layer down; layer 0 is the input.
-        if let Some(seen) = seen {
-            self.note_breakdown(index.wrapping_sub(1), true, seen, alive);
-        }
-        Ok(match (next, below) {
-            (Some(entered), Some((_, below))) => {
-                self.note_error_signal(below, &entered, moments);
-                Flow::Entered(entered)
-            }
-            _ => Flow::Values(gradient),
-        })
-    }
-
-    fn note_error_signal(&mut self, sampled: &Sampled, entered: &Entered, moments: Moments) {
-        let batch = self.setup.batch;
-        let deltas = diagonal(&entered.gram, batch, sampled.fan_out);
-        let incoming = diagonal(&sampled.gram, batch, sampled.fan_in);
-        let by_weight: Vec<f64> = deltas.iter().zip(&incoming).map(|(d, h)| d * h).collect();
-        let whole: f64 = entered.gram.iter().zip(&sampled.gram).map(|(d, h)| d * h).sum();
-        if let Some(trace) = &mut self.traces[sampled.place.index as usize] {
-            trace.gradient = Energy::of(&deltas);
-            trace.weight_gradient = Energy::of(&by_weight);
-            trace.batch_weight_gradient =
-                Some(whole / (sampled.fan_in as f64 * sampled.fan_out as f64));
-            trace.error_signal_moments = moments;
-        }
-    }
-
-    fn note_breakdown(&mut self, index: usize, backward: bool, seen: Seen, alive_before: bool) {
-        let slot = &mut self.breakdowns[usize::from(backward)];
-        if slot.is_some() {
-            return;
-        }
-        let kind = if seen.not_finite {
-            BreakdownKind::Overflow
-        } else if alive_before && seen.all_zero {
-            BreakdownKind::Underflow
-        } else {
-            return;
-        };
-        *slot = Some(Breakdown { kind, layer: index.wrapping_add(1), backward });
+        let along = normalized.split_off(self.layout.inputs() * width);
+        let factors = kernel::normalize(&mut normalized, width, axis, epsilon);
+        let mut rows = normalized.clone();
+        rows.extend(along);
+        // The derivative is symmetric: tangents go forward as gradients go back.
+        let tangents = rows[self.layout.inputs() * width..].chunks_exact_mut(width);
+        tangents.for_each(|t| kernel::normalize_back(t, &normalized, &factors, width, axis));
+        signal.values = self.layout.of_rows(&rows, |v| v);
+        Saved::Norm { axis, normalized, factors, width }
     }
 }

@@ -4,6 +4,7 @@ use gainstage_spec::{Activation, Dense, Initializer, Layer, Network};
 
 use super::*;
 use crate::method::laws;
+use crate::trace::BreakdownKind;
 use crate::{InputSource, Method, measure};
 
 fn setup(batch: usize) -> Setup {
@@ -229,8 +230,7 @@ fn normals_that_stay_are_those_that_are_drawn_again() {
             let draw = super::draw(&network, &shapes, &laws, &setup(4), trial, arena, &mut ());
             serde_json::to_string(&draw.expect("runs")).expect("json")
         };
-        let mut forgets = Arena::default();
-        forgets.most_kept = 0;
+        let mut forgets = Arena { most_kept: 0, ..Arena::default() };
         let mut keeps = Arena::default();
         for trial in 0..3 {
             let kept = draw(&mut keeps, trial);

@@ -42,8 +42,15 @@ pub(crate) trait Vector: Copy {
     fn widen(from: &[f32; LANES]) -> Self;
     fn store(self, to: &mut [f64; LANES]);
     fn plus(self, other: Self) -> Self;
+    fn times(self, other: Self) -> Self;
     /// `self * other + sum`, rounded once.
     fn times_plus(self, other: Self, sum: Self) -> Self;
+    /// Bit i tells whether number i is above zero.
+    fn above_zero(self) -> u8;
+    /// The numbers whose bit is set, and those of `other` where it is not.
+    fn or_where_not(self, bits: u8, other: Self) -> Self;
+    /// Asks for the line of the cache that holds the first value, which changes nothing but time.
+    fn prefetch(values: &[f32]);
 }
 
 /// On any processor.
@@ -85,14 +92,34 @@ impl Vector for Plain {
         }
         sum
     }
+    #[inline(always)]
+    fn times(mut self, other: Self) -> Self {
+        for (a, b) in self.0.iter_mut().zip(other.0) {
+            *a *= b;
+        }
+        self
+    }
+    #[inline(always)]
+    fn above_zero(self) -> u8 {
+        (0..LANES).map(|i| u8::from(self.0[i] > 0.0) << i).sum()
+    }
+    #[inline(always)]
+    fn or_where_not(self, bits: u8, other: Self) -> Self {
+        Self(std::array::from_fn(|i| if bits >> i & 1 == 1 { self.0[i] } else { other.0[i] }))
+    }
+    #[inline(always)]
+    fn prefetch(_: &[f32]) {}
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::{
-        __m256d, __m512d, _mm_loadu_ps, _mm256_add_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
-        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_set1_pd, _mm256_storeu_pd, _mm512_add_pd,
-        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_set1_pd, _mm512_storeu_pd,
+        __m256d, __m512d, _CMP_GT_OQ, _MM_HINT_T0, _mm_loadu_ps, _mm_prefetch, _mm256_add_pd,
+        _mm256_blendv_pd, _mm256_castsi256_pd, _mm256_cmp_pd, _mm256_cvtps_pd, _mm256_fmadd_pd,
+        _mm256_loadu_pd, _mm256_loadu_ps, _mm256_movemask_pd, _mm256_mul_pd, _mm256_set_epi64x,
+        _mm256_set1_pd, _mm256_setzero_pd, _mm256_storeu_pd, _mm512_add_pd, _mm512_cmp_pd_mask,
+        _mm512_cvtps_pd, _mm512_fmadd_pd, _mm512_loadu_pd, _mm512_mask_blend_pd, _mm512_mul_pd,
+        _mm512_set1_pd, _mm512_setzero_pd, _mm512_storeu_pd,
     };
 
     use super::{Kernel, LANES, Vector};
@@ -103,18 +130,21 @@ mod x86 {
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("popcnt")
     }
 
     pub(super) fn has_avx2() -> bool {
-        is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma")
+            && is_x86_feature_detected!("popcnt")
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
     pub(super) fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx512>()
     }
 
-    #[target_feature(enable = "avx2,fma")]
+    #[target_feature(enable = "avx2,fma,popcnt")]
     pub(super) fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<Avx2>()
     }
@@ -123,8 +153,8 @@ mod x86 {
     #[derive(Clone, Copy)]
     pub(super) struct Avx512(__m512d);
 
-    // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, and
-    // only `run_avx512`, reached after detection, makes values of this type.
+    // SAFETY of every block: the arrays hold what is read or written, unaligned access is allowed, a
+    // prefetch of any address is, and only `run_avx512`, reached after detection, makes values of this type.
     impl Vector for Avx512 {
         const MANY: bool = true;
         #[inline(always)]
@@ -152,8 +182,24 @@ mod x86 {
             Self(unsafe { _mm512_add_pd(self.0, other.0) })
         }
         #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            Self(unsafe { _mm512_mul_pd(self.0, other.0) })
+        }
+        #[inline(always)]
+        fn above_zero(self) -> u8 {
+            unsafe { _mm512_cmp_pd_mask::<_CMP_GT_OQ>(self.0, _mm512_setzero_pd()) }
+        }
+        #[inline(always)]
+        fn or_where_not(self, bits: u8, other: Self) -> Self {
+            Self(unsafe { _mm512_mask_blend_pd(bits, other.0, self.0) })
+        }
+        #[inline(always)]
         fn times_plus(self, other: Self, sum: Self) -> Self {
             Self(unsafe { _mm512_fmadd_pd(self.0, other.0, sum.0) })
+        }
+        #[inline(always)]
+        fn prefetch(values: &[f32]) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
         }
     }
 
@@ -198,6 +244,31 @@ mod x86 {
             unsafe { Self(_mm256_add_pd(self.0, other.0), _mm256_add_pd(self.1, other.1)) }
         }
         #[inline(always)]
+        fn times(self, other: Self) -> Self {
+            unsafe { Self(_mm256_mul_pd(self.0, other.0), _mm256_mul_pd(self.1, other.1)) }
+        }
+        #[inline(always)]
+        fn above_zero(self) -> u8 {
+            let half = |values| unsafe {
+                _mm256_movemask_pd(_mm256_cmp_pd::<_CMP_GT_OQ>(values, _mm256_setzero_pd())) as u8
+            };
+            half(self.0) | half(self.1) << 4
+        }
+        #[inline(always)]
+        fn or_where_not(self, bits: u8, other: Self) -> Self {
+            // All bits of a number whose bit is set.
+            let mask = |first: u8| unsafe {
+                let one = |i: u8| -i64::from(bits >> (first + i) & 1);
+                _mm256_castsi256_pd(_mm256_set_epi64x(one(3), one(2), one(1), one(0)))
+            };
+            unsafe {
+                Self(
+                    _mm256_blendv_pd(other.0, self.0, mask(0)),
+                    _mm256_blendv_pd(other.1, self.1, mask(4)),
+                )
+            }
+        }
+        #[inline(always)]
         fn times_plus(self, other: Self, sum: Self) -> Self {
             unsafe {
                 Self(
@@ -205,6 +276,10 @@ mod x86 {
                     _mm256_fmadd_pd(self.1, other.1, sum.1),
                 )
             }
+        }
+        #[inline(always)]
+        fn prefetch(values: &[f32]) {
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().cast()) }
         }
     }
 }

@@ -8,11 +8,15 @@ use super::layer::Watch;
 use super::vector::Vector;
 use crate::kernel;
 use crate::pass::Observer;
-use crate::trace::{Energy, LayerDraw, effective_rank};
+use crate::trace::{Energy, LayerDraw, SignalMoments, effective_rank};
 
 /// Each input's mean square, from the diagonal of a Gram.
-pub(super) fn diagonal(gram: &[f64], batch: usize, width: usize) -> Vec<f64> {
-    (0..batch).map(|j| gram[j * (batch + 1)] / width as f64).collect()
+pub(super) fn diagonal(
+    gram: &[f64],
+    batch: usize,
+    width: usize,
+) -> impl ExactSizeIterator<Item = f64> + Clone {
+    (0..batch).map(move |j| gram[j * (batch + 1)] / width as f64)
 }
 
 /// Whether anything overflowed, and whether everything vanished.
@@ -49,7 +53,7 @@ pub(super) struct ForwardWatch<'a> {
     any_zero: bool,
     dead: Option<usize>,
     saturated: Option<(f64, f64, usize)>,
-    moments: Option<(Moments, Moments)>,
+    moments: Option<Box<SignalMoments>>,
     observer: &'a mut dyn Observer<f64>,
 }
 
@@ -79,33 +83,27 @@ impl<'a> ForwardWatch<'a> {
 
     pub(super) fn finish(self, gram: &[f64], incoming: &[f64]) -> (LayerDraw, Seen) {
         let (batch, width) = (self.batch, self.dense.width);
-        let squares: Vec<f64> = self.squares.iter().map(|s| s / width as f64).collect();
-        let activations = diagonal(gram, batch, width);
-        let cosines: Vec<f64> = self
+        let cosines = self
             .pairs
             .iter()
             .zip(self.squares.as_chunks::<2>().0)
             .filter(|(_, s)| s[0] > 0.0 && s[1] > 0.0)
-            .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()))
-            .collect();
-        let (pre_activation_moments, activation_moments) = self.moments.unwrap_or_default();
+            .map(|(dot, s)| dot / (s[0].sqrt() * s[1].sqrt()));
+        let (count, cosines) = cosines.fold((0, -0.0), |(n, sum), c| (n + 1, sum + c));
         let mut seen = self.seen;
         // What underflow has left over may all be cut off by the activation.
         if self.any_zero && gram.iter().all(|&v| v == 0.0) {
             seen.all_zero = true;
         }
         let trace = LayerDraw {
-            forward: Energy::of(&squares),
-            activation: Energy::of(&activations),
+            forward: Energy::of_each(self.squares.iter().map(|s| s / width as f64)),
+            activation: Energy::of_each(diagonal(gram, batch, width)),
             gradient: Energy::default(),
             weight_gradient: Energy::default(),
             batch_weight_gradient: None,
             effective_rank: effective_rank(incoming, batch),
-            pre_activation_moments,
-            activation_moments,
-            error_signal_moments: Moments::default(),
-            cosine: (!cosines.is_empty())
-                .then(|| cosines.iter().sum::<f64>() / cosines.len() as f64),
+            moments: self.moments,
+            cosine: (count > 0).then(|| cosines / f64::from(count)),
             dead: self.dead.map(|count| count as f64 / width as f64),
             saturated: self.saturated.map(|(_, _, count)| count as f64 / (width * batch) as f64),
         };
@@ -139,15 +137,33 @@ impl Watch for ForwardWatch<'_> {
         if let Some((low, high, count)) = &mut self.saturated {
             *count += h.iter().filter(|v| !(*low..=*high).contains(*v)).count();
         }
-        if let Some((of_z, of_h)) = &mut self.moments {
-            of_z.extend_from_f64(z);
-            of_h.extend_from_f64(h);
+        if let Some(moments) = &mut self.moments {
+            moments.pre_activation.extend_from_f64(z);
+            moments.activation.extend_from_f64(h);
         }
         self.observer.forward(self.index, z, h);
     }
 
     fn arriving(&mut self, _: &[f64]) {}
     fn error_signal(&mut self, _: &[f64]) {}
+
+    fn reads_values(&self) -> bool {
+        self.moments.is_some() || self.saturated.is_some() || self.observer.reads()
+    }
+
+    fn sums(&mut self, gram: &[f64], dead: usize) {
+        let total = (0..self.batch).map(|j| gram[j * (self.batch + 1)]).sum();
+        self.seen.take(&[], total);
+        for (j, square) in self.squares.iter_mut().enumerate() {
+            *square += gram[j * (self.batch + 1)];
+        }
+        for (at, pair) in self.pairs.iter_mut().enumerate() {
+            *pair += gram[2 * at * self.batch + 2 * at + 1];
+        }
+        if let Some(all) = &mut self.dead {
+            *all += dead;
+        }
+    }
 }
 
 /// Notes the backward statistics of one layer.
@@ -190,4 +206,10 @@ impl Watch for BackwardWatch<'_> {
             self.observer.backward(index, delta);
         }
     }
+
+    fn reads_values(&self) -> bool {
+        self.gather || self.observer.reads()
+    }
+
+    fn sums(&mut self, _: &[f64], _: usize) {}
 }

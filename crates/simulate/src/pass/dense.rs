@@ -2,13 +2,12 @@
 
 use gainstage_init::Purpose;
 use gainstage_spec::{Dense, Initializer};
-use gainstage_stats::Moments;
 use rayon::prelude::*;
 
 use super::divided::{self, DIVIDED, mean_squares};
 use super::{Compute, Incoming, Observer, Pass, Saved, Slopes, Stage};
 use crate::product::divided_product;
-use crate::trace::{Breakdown, BreakdownKind, Energy, LayerDraw};
+use crate::trace::{Breakdown, BreakdownKind, Energy, LayerDraw, SignalMoments};
 use crate::{Matrix, SimulateError, kernel};
 
 impl<T: Compute> Pass<'_, T> {
@@ -125,7 +124,6 @@ impl<T: Compute> Pass<'_, T> {
         if activations.iter().all(|&s| s == 0.0) && z.contains(&T::ZERO) {
             self.note_breakdown(index, false, h, &activations, alive);
         }
-        let gather = self.setup.moments;
         self.traces[index] = Some(LayerDraw {
             forward: Energy::of(&squares),
             activation: Energy::of(&activations),
@@ -133,9 +131,13 @@ impl<T: Compute> Pass<'_, T> {
             weight_gradient: Energy::default(),
             batch_weight_gradient: None,
             effective_rank: None,
-            pre_activation_moments: if gather { T::moments(z) } else { Moments::default() },
-            activation_moments: if gather { T::moments(h) } else { Moments::default() },
-            error_signal_moments: Moments::default(),
+            moments: self.setup.moments.then(|| {
+                Box::new(SignalMoments {
+                    pre_activation: T::moments(z),
+                    activation: T::moments(h),
+                    ..SignalMoments::default()
+                })
+            }),
             cosine: divided::pair_cosine(z, dense.width, &squares),
             dead: kernel::dead_share(&dense.activation, z, self.batch),
             saturated: kernel::saturated_share(&dense.activation, h),
@@ -160,8 +162,8 @@ impl<T: Compute> Pass<'_, T> {
             trace.gradient = Energy::of(&squares);
             trace.weight_gradient = Energy::of(&by_weight);
             trace.batch_weight_gradient = whole.map(|s| s / (inputs as f64 * dense.width as f64));
-            if self.setup.moments {
-                trace.error_signal_moments = T::moments(gradient);
+            if let Some(moments) = &mut trace.moments {
+                moments.error_signal = T::moments(gradient);
             }
         }
         observer.backward(index, gradient);

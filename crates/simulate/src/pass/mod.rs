@@ -102,11 +102,18 @@ enum Saved<'a, T> {
 pub(crate) trait Observer<T> {
     fn forward(&mut self, layer: usize, z: &[T], h: &[T]);
     fn backward(&mut self, layer: usize, delta: &[T]);
+    /// Whether it looks at anything.
+    fn reads(&self) -> bool {
+        true
+    }
 }
 
 impl<T> Observer<T> for () {
     fn forward(&mut self, _: usize, _: &[T], _: &[T]) {}
     fn backward(&mut self, _: usize, _: &[T]) {}
+    fn reads(&self) -> bool {
+        false
+    }
 }
 
 /// Draws weights and inputs for one trial, runs forward and backward, and notes every layer.
