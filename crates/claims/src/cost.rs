@@ -84,7 +84,8 @@ fn readings(lab: &Lab, rounds: u32) -> Result<Vec<[f64; WIDTHS.len()]>, ClaimErr
     Ok(best)
 }
 
-fn finding(
+/// What was read off a clock: no sample of anything, so that it holds or does not.
+pub(crate) fn reading(
     what: String,
     predicted: Option<f64>,
     value: f64,
@@ -120,18 +121,18 @@ fn cost(lab: &Lab) -> Result<Outcome, ClaimError> {
             // Its choice of the zeros sorts every column, which is no matter of the law.
             "sparse" => {}
             "orthogonal" => {
-                findings.push(finding(what, Some(1.0), power, power > 0.3, "above 0.3", rounds));
+                findings.push(reading(what, Some(1.0), power, power > 0.3, "above 0.3", rounds));
             }
             _ => {
                 let flat = power.abs() < 0.3;
-                findings.push(finding(what, Some(0.0), power, flat, "within 0.3 of 0", rounds));
+                findings.push(reading(what, Some(0.0), power, flat, "within 0.3 of 0", rounds));
             }
         }
     }
     let last = WIDTHS.len() - 1;
     let ratio = best[4][last] / best[1][last];
     let what = format!("orthogonal over normal at n = {}: time per weight", WIDTHS[last]);
-    findings.push(finding(what, None, ratio, ratio > 5.0, "above 5", rounds));
+    findings.push(reading(what, None, ratio, ratio > 5.0, "above 5", rounds));
     let mut panel = Panel::new("", Axis::log10("n"), Axis::log10("nanoseconds per weight"));
     for (index, (name, _)) in INITS.into_iter().enumerate() {
         let line = WIDTHS.iter().zip(best[index]).map(|(n, t)| (*n as f64, t)).collect();

@@ -7,6 +7,7 @@ use gainstage_spec::{Activation, Dense, Initializer, Inputs, Layer, Network};
 use gainstage_stats::{Conclusion as Shown, Moments, equivalence_welch, ks_two_sample_test, slope};
 
 use crate::claim::{Chapter, Claim, Conclusion, Finding, Outcome, Verdict};
+use crate::cost::reading;
 use crate::figures::significant;
 use crate::signal::scaled;
 use crate::verdict::all_hold;
@@ -291,7 +292,7 @@ const DEPTH: usize = 10;
 const INPUTS: usize = 4;
 
 /// Microseconds of a draw per layer: the best of `rounds` readings, method by method and width by width.
-fn readings(lab: &Lab, rounds: usize) -> Result<[[f64; WIDTHS.len()]; 2], ClaimError> {
+fn readings(lab: &Lab, rounds: u32) -> Result<[[f64; WIDTHS.len()]; 2], ClaimError> {
     let free = match lab.plant {
         Some(Plant::DenseForMatrixFree) => Method::Dense,
         _ => Method::MatrixFree,
@@ -334,32 +335,22 @@ fn cost(lab: &Lab) -> Result<Outcome, ClaimError> {
     let powers = [slope(&widths, &logs(&dense))?, slope(&widths, &logs(&free))?];
     let last = WIDTHS.len() - 1;
     let (apart, ratio) = (powers[0] - powers[1], dense[last] / free[last]);
-    let finding = |what: String, predicted, value: f64, good: bool, test: &str| Finding {
-        what,
-        predicted,
-        measured: value,
-        low: value,
-        high: value,
-        level: 1.0,
-        n: rounds,
-        test: test.to_owned(),
-        p_value: None,
-        conclusion: if good { Conclusion::Holds } else { Conclusion::Contradicted },
-    };
     let findings = vec![
-        finding(
+        reading(
             "power of n in the time per layer, dense less matrix-free".to_owned(),
             Some(1.0),
             apart,
             apart > 0.5,
             "above 0.5",
+            rounds,
         ),
-        finding(
+        reading(
             format!("dense over matrix-free at n = {}: time per layer", WIDTHS[last]),
             None,
             ratio,
             ratio > 10.0,
             "above 10",
+            rounds,
         ),
     ];
     let mut panel = Panel::new("", Axis::log10("n"), Axis::log10("microseconds per layer"));
