@@ -108,9 +108,10 @@ fn shape(text: &str) -> Result<Vec<usize>, String> {
         axes.push(part.trim_end_matches('L').parse().map_err(|_| bad())?);
     }
     // Also where the type is not known, and no number of bytes says so.
-    axes.iter()
-        .try_fold(1usize, |n, &axis| n.checked_mul(axis))
-        .ok_or_else(|| format!("its shape {axes:?} has more elements than memory has bytes"))?;
+    axes.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis)).ok_or_else(|| {
+        let quoted = crate::safetensors::short(text);
+        format!("its shape {quoted} has more elements than memory has bytes")
+    })?;
     Ok(axes)
 }
 

@@ -9,7 +9,7 @@ use crate::{ClaimError, Lab, Plant};
 const SCALE: f64 = 0.1;
 /// Kolmogorov-Smirnov distance; a Gaussian and a uniform law of one variance lie 0.058 apart.
 const FORM: f64 = 0.05;
-/// Against the margin and the interval of 6,000 values together: both are shown nearly always.
+/// A planted gain beyond the margin and the interval of 6,000 values together.
 const PLANTED: f64 = 1.25;
 
 const ROW: Source = source!(
