@@ -231,7 +231,7 @@ mod tests {
         let dense = gainstage_spec::Layer::Dense(gainstage_spec::Dense::new(
             8,
             Initializer::he_normal(),
-            Activation::Relu,
+            Activation::Linear,
         ));
         let norm = gainstage_spec::Layer::BatchNorm { epsilon: 1e-5 };
         let network = Network::new(8, vec![dense.clone(), norm, dense]).expect("valid");
