@@ -21,17 +21,17 @@ pub(crate) struct JacobianAnswer {
     probes: usize,
     /// m_1, the mean squared singular value.
     mean: Estimate,
-    /// m_2 / m_1^2, with m_2 the mean fourth power: 1 is dynamical isometry.
+    /// The mean of m_2 over that of m_1^2, with m_2 the mean fourth power: 1 is dynamical isometry.
     spread: Estimate,
 }
 
-/// A mean over draws.
+/// A mean over draws, or a ratio of two.
 #[derive(Clone, Copy, Serialize)]
 struct Estimate {
     /// E m_1, and E m_2 / E m_1^2; null for networks with more than dense layers.
     predicted: Option<f64>,
     measured: f64,
-    /// Of the measured mean; null for a single draw.
+    /// Of the measured value, from the scatter of the draws; null for a single one.
     standard_error: Option<f64>,
 }
 
@@ -50,21 +50,26 @@ pub(super) fn measure(
         .into_par_iter()
         .map(|trial| jacobian_moments(network, setup, probes, trial))
         .collect::<Result<Vec<_>, _>>()
-        .context("--jacobian asks for what this network or batch does not have")?;
+        .context("--jacobian")?;
     let predicted = predicted(network, prediction);
-    let estimate = |of: fn(&JacobianMoments) -> f64, predicted| {
-        let moments: Moments = draws.iter().map(of).collect();
-        let known = moments.non_finite() == 0;
+    let over = |of: &dyn Fn(&JacobianMoments) -> f64| -> Moments { draws.iter().map(of).collect() };
+    let (first, first_squared) = (over(&|m| m.first), over(&|m| m.first_squared).mean());
+    let ratio = over(&|m| m.second).mean() / first_squared;
+    // To first order the ratio errs as the mean of what it leaves over.
+    let rest = over(&|m| m.second - ratio * m.first_squared);
+    let estimate = |measured: f64, error: f64, predicted| {
+        let known = first.non_finite() == 0 && measured.is_finite();
         Estimate {
             predicted,
-            measured: if known { moments.mean() } else { f64::NAN },
-            standard_error: (known && moments.count() > 1).then(|| moments.standard_error()),
+            measured: if known { measured } else { f64::NAN },
+            standard_error: (known && draws.len() > 1).then_some(error),
         }
     };
+    let (mean, spread) = (predicted.map(|p| p[0]), predicted.map(|p| p[1]));
     Ok(JacobianAnswer {
         probes,
-        mean: estimate(|m| m.first, predicted.map(|p| p[0])),
-        spread: estimate(JacobianMoments::spread, predicted.map(|p| p[1])),
+        mean: estimate(first.mean(), first.standard_error(), mean),
+        spread: estimate(ratio, rest.standard_error() / first_squared, spread),
     })
 }
 
@@ -143,7 +148,7 @@ impl JacobianAnswer {
         let mut section = Section::new("jacobian", "Singular values of the Jacobian");
         section.paragraph(self.sentence());
         section.paragraph(
-            "Errors are standard errors over draws. A spread of 1 is dynamical isometry: every direction is kept alike (Pennington, Schoenholz & Ganguli 2017). The predicted spread is E m_2 / E m_1^2.",
+            "Errors are standard errors over draws. A spread of 1 is dynamical isometry: every direction is kept alike (Pennington, Schoenholz & Ganguli 2017). The spread is the mean of m_2 over the mean of m_1^2.",
         );
         let columns =
             ["moment of squared singular values", "predicted", "measured", "standard error"];
@@ -226,7 +231,7 @@ mod tests {
         let dense = gainstage_spec::Layer::Dense(gainstage_spec::Dense::new(
             8,
             Initializer::he_normal(),
-            Activation::Relu,
+            Activation::Linear,
         ));
         let norm = gainstage_spec::Layer::BatchNorm { epsilon: 1e-5 };
         let network = Network::new(8, vec![dense.clone(), norm, dense]).expect("valid");

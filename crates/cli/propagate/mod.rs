@@ -89,6 +89,11 @@ pub(crate) fn measure(
     setup.method = choice.method;
     let options = Options::default();
     let prediction = predict(&network, &statistics, &options)?;
+    // First what may not be defined here, and then is refused.
+    let jacobian = args
+        .jacobian
+        .map(|probes| jacobian::measure(&network, &setup, probes, &prediction))
+        .transpose()?;
     let (measured, comparison) = if args.method == args::Method::Both {
         let (measured, comparison) = compare::measure_both(&network, &setup, progress)?;
         (measured, Some(comparison))
@@ -97,9 +102,7 @@ pub(crate) fn measure(
     };
     let mut answer = answer::answer(&setup, &options, &choice, &network, &prediction, &measured)?;
     answer.comparison = comparison;
-    if let Some(probes) = args.jacobian {
-        answer.jacobian = Some(jacobian::measure(&network, &setup, probes, &prediction)?);
-    }
+    answer.jacobian = jacobian;
     Ok(Run { network, prediction, measured, answer })
 }
 

@@ -55,6 +55,8 @@ pub struct JacobianMoments {
     /// Estimate of m_1 = tr(J'J)/r, the mean over the r = min(inputs, outputs) singular values of their
     /// squares.
     pub first: f64,
+    /// Estimate of m_1^2, which is not the square of the other: that one's noise is taken off.
+    pub first_squared: f64,
     /// Estimate of m_2 = tr((J'J)^2)/r, the mean of their fourth powers.
     pub second: f64,
 }
@@ -63,7 +65,7 @@ impl JacobianMoments {
     /// m_2 / m_1^2: 1 if all singular values are equal (dynamical isometry), more the wider they spread.
     /// NaN for a Jacobian of zero.
     pub fn spread(&self) -> f64 {
-        self.second / (self.first * self.first)
+        self.second / self.first_squared
     }
 }
 
@@ -72,11 +74,10 @@ impl JacobianMoments {
 ///
 /// ```text
 /// E |J V|^2 = (k/n) tr J'J,   E |J'J V|^2 = (k/n) tr (J'J)^2     n inputs, k probes
+/// Var |J V|^2 n/k = 2 (n - k)/(k (n - 1)(n + 2)) (n tr (J'J)^2 - (tr J'J)^2)
 /// ```
 ///
-/// Both estimates are unbiased, given J, and exact for k = n. Those of m_1 have the variance
-/// 2 (n - k)/(k (n - 1)(n + 2)) (m_2 - m_1^2) for a square J, which makes [`JacobianMoments::spread`]
-/// too small or too large by a share of the order of spread/(k n).
+/// over V, given J. So all three estimates are unbiased, and exact for k = n.
 ///
 /// Without matrices the directions pass the layers in one batch with the input, and come back: a cost per
 /// layer of n k^2, where all singular values take n m^2 for m outputs. The dense method forms the whole
@@ -129,9 +130,21 @@ pub fn jacobian_moments(
         let jacobian = matrix(network, setup, &row, trial)?;
         products(Matrix::new(&jacobian, outputs, inputs), outputs, &directions, probes)
     };
-    let scale = inputs as f64 / (probes as f64 * inputs.min(outputs) as f64);
-    let [first, second] = squares.map(|square| scale * square);
-    Ok(JacobianMoments { first, second })
+    Ok(moments(squares, inputs, outputs, probes))
+}
+
+/// From |J V|^2 and |J'J V|^2.
+fn moments(squares: [f64; 2], inputs: usize, outputs: usize, probes: usize) -> JacobianMoments {
+    let (n, k, values) = (inputs as f64, probes as f64, inputs.min(outputs) as f64);
+    let [trace, square] = squares.map(|square| n / k * square);
+    // Var of the trace is noise (n tr (J'J)^2 - (tr J'J)^2).
+    let noise = if probes < inputs { 2.0 * (n - k) / (k * (n - 1.0) * (n + 2.0)) } else { 0.0 };
+    let trace_squared = (trace * trace - noise * n * square) / (1.0 - noise);
+    JacobianMoments {
+        first: trace / values,
+        first_squared: trace_squared / (values * values),
+        second: square / values,
+    }
 }
 
 /// The first row of a trial's inputs, if its Jacobian is defined.
@@ -308,6 +321,35 @@ mod tests {
         let mean = |power| values.iter().map(|s| s.powi(power)).sum::<f64>() / 4.0;
         assert!((found.first / mean(2) - 1.0).abs() < 1e-12, "{found:?} against {}", mean(2));
         assert!((found.second / mean(4) - 1.0).abs() < 1e-12, "{found:?} against {}", mean(4));
+        assert!((found.first_squared / mean(2).powi(2) - 1.0).abs() < 1e-12, "{found:?}");
+    }
+
+    #[test]
+    fn estimates_are_unbiased_over_probes() {
+        // One matrix, 20,000 draws of two probes: means within five standard errors.
+        let (inputs, outputs, probes) = (6, 4, 2);
+        let jacobian: Vec<f64> = (0..24).map(|i| f64::sin(1.0 + 2.3 * f64::from(i))).collect();
+        let matrix = Matrix::new(&jacobian, outputs, inputs);
+        let exact = {
+            let basis = identity(inputs);
+            moments(super::products(matrix, outputs, &basis, inputs), inputs, outputs, inputs)
+        };
+        let mut found = [gainstage_stats::Moments::new(); 3];
+        for trial in 0..20_000 {
+            let rows = directions(&Setup::default(), inputs, probes, trial).expect("drawn");
+            let m =
+                moments(super::products(matrix, outputs, &rows, probes), inputs, outputs, probes);
+            for (to, value) in found.iter_mut().zip([m.first, m.first_squared, m.second]) {
+                to.push(value);
+            }
+        }
+        for (found, exact) in found.iter().zip([exact.first, exact.first_squared, exact.second]) {
+            let off = (found.mean() - exact).abs() / found.standard_error();
+            assert!(off < 5.0, "{} for {exact}", found.mean());
+        }
+        // The twin: the plain square is too large, by its variance.
+        let plain = found[0].mean().powi(2) + found[0].population_variance();
+        assert!((plain - exact.first_squared) / found[1].standard_error() > 5.0, "{plain}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::factor::{Factor, subtract_transposed, transpose};
 use super::fault::{Fault, planted};
 use super::layer::Entered;
 use super::sampled::{PARALLEL, Sampled, leaves_f32};
+use super::signal::Layout;
 
 /// For orthogonal weights the part of an error signal that the forward pass has not yet fixed is a
 /// difference; below this share of the whole it is rounding.
@@ -51,9 +52,9 @@ impl<'a> Conditioned<'a> {
         &self,
         shared: &[f64],
         fresh_gram: &[f64],
-        batch: usize,
+        layout: Layout,
     ) -> (Coefficients, Coefficients, bool) {
-        let (factor, fresh_rank) = (&self.layer.factor, self.residual.rank());
+        let (factor, fresh_rank, batch) = (&self.layer.factor, self.residual.rank(), layout.batch);
         // U'F
         let mut along = factor.gather(shared, fresh_rank);
         factor.solve(&mut along, fresh_rank);
@@ -74,7 +75,11 @@ impl<'a> Conditioned<'a> {
         let scale = self.layer.scale();
         of_fresh.iter_mut().chain(&mut of_batch).for_each(|v| *v *= scale);
         let by_input = transpose(&of_batch, self.layer.rank(), batch);
-        let leaves = leaves_f32(&[&of_fresh, &by_input], batch);
+        // An input that only carries tangents has no error signal.
+        let skipped = batch - layout.errors();
+        let of_errors =
+            [&of_fresh[skipped * fresh_rank..], &by_input[skipped * self.layer.rank()..]];
+        let leaves = leaves_f32(&of_errors, layout.errors());
         factor.solve_transposed(&mut of_batch, batch);
         let of_batch = transpose(&factor.spread(&of_batch, batch), batch, batch);
 

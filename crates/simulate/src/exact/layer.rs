@@ -256,7 +256,7 @@ impl<W: Watch> Kernel for Leave<'_, W> {
         }
 
         // Second pass: W'D itself.
-        let (of_fresh, of_batch, leaves) = conditioned.coefficients(&shared, &fresh_gram, batch);
+        let (of_fresh, of_batch, leaves) = conditioned.coefficients(&shared, &fresh_gram, layout);
         let rounds = limited && leaves;
         // Where values may vanish or overflow they are looked at.
         if leaves && bent.take().is_some() {

@@ -76,7 +76,7 @@ mod tests {
             PLANTED.set(fault);
             let found = jacobian_moments(network, setup, PROBES, trial).expect("runs");
             PLANTED.set(None);
-            [found.first.ln(), found.second.ln(), found.spread().ln()]
+            [found.first.ln(), found.second.ln(), (found.second / found.first.powi(2)).ln()]
         };
         let draws: Vec<[f64; 3]> = (0..3000).into_par_iter().map(draw).collect();
         // Networks that die have no spread.

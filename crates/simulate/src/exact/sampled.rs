@@ -16,6 +16,7 @@ use crate::method::WeightLaw;
 
 /// Inputs closer than this, as 1 - cos^2, count as parallel. Grams carry errors of about 1e-16.
 pub(super) const PARALLEL: f64 = 1e-13;
+
 /// Streams of a layer's weights that no weight matrix uses: its draws are numbered from 0.
 const FORWARD: u32 = 1 << 30;
 pub(super) const BACKWARD: u32 = 1 << 31;

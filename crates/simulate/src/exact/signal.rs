@@ -34,6 +34,11 @@ impl Layout {
         if self.tangents { 1 } else { self.batch }
     }
 
+    /// How many of the batch, the last ones, have error signals.
+    pub(crate) fn errors(self) -> usize {
+        if self.tangents { self.batch - 1 } else { self.batch }
+    }
+
     /// The activations of a chunk, and the tangents behind them.
     #[inline(always)]
     pub(crate) fn activate(self, phi: &Activation, z: &[f64], h: &mut [f64]) {
