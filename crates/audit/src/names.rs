@@ -32,6 +32,18 @@ pub(crate) fn pattern(name: &str) -> String {
     text
 }
 
+/// A name with only the components that are numbers left out: the same place in every block.
+pub(crate) fn block_pattern(name: &str) -> String {
+    let number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    let mut text = String::new();
+    for piece in name.split_inclusive(['.', '/']) {
+        let part = piece.trim_end_matches(['.', '/']);
+        text += if number(part) { "*" } else { part };
+        text += &piece[part.len()..];
+    }
+    text
+}
+
 /// Text and numbers by turns, so that layer 10 comes after layer 9.
 pub(crate) fn natural(name: &str) -> Vec<(String, u64)> {
     let mut key = Vec::new();
@@ -83,6 +95,8 @@ mod tests {
         assert_eq!(pattern("h.11.mlp.c_fc.weight"), "h.*.mlp.c_fc.weight");
         assert_eq!(pattern("dense_3/kernel"), pattern("dense/kernel"));
         assert_eq!(pattern("fc2.weight"), "fc.weight");
+        assert_eq!(block_pattern("blocks.11.fc2.weight"), "blocks.*.fc2.weight");
+        assert_ne!(block_pattern("blocks.1.fc1.weight"), block_pattern("blocks.1.fc2.weight"));
         assert!(natural("l.9.w") < natural("l.10.w"));
         assert_eq!(depth(["h.0.a.w", "h.11.a.w", "wte.w"].into_iter()), Some(12));
         assert_eq!(depth(["0.weight", "2.weight"].into_iter()), None);

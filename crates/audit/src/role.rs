@@ -82,6 +82,14 @@ const WEIGHTS: [(&str, &str); 8] = [
     ("W", "B"),
 ];
 
+/// What stands for a weight under PyTorch's weight and spectral normalization.
+const PARAMETRIZED: [&str; 4] = [
+    "parametrizations.weight.original1",
+    "parametrizations.weight.original",
+    "weight_v",
+    "weight_orig",
+];
+
 impl<'a> Names<'a> {
     pub(crate) fn new(tensors: impl IntoIterator<Item = &'a Tensor>) -> Self {
         let shapes: BTreeMap<&str, &[usize]> =
@@ -107,8 +115,20 @@ impl<'a> Names<'a> {
                 let stem = word.strip_suffix(weight)?;
                 vector(&format!("{stem}{bias}{}", &name[word.len()..]))
             })
+            .or_else(|| {
+                let stem = PARAMETRIZED.iter().find_map(|own| name.strip_suffix(own))?;
+                vector(&format!("{stem}bias"))
+            })
             // `weight_ih_l0`, `in_proj_weight`
             .or_else(|| vector(&name.replacen("weight", "bias", 1)).filter(|(of, _)| *of != name))
+    }
+
+    /// Weight normalization's row norms (Salimans and Kingma 2016), stored as [out, 1, ...] beside the directions.
+    fn is_magnitude(&self, name: &str) -> bool {
+        [("original0", "original1"), ("weight_g", "weight_v")].iter().any(|(own, other)| {
+            name.strip_suffix(own)
+                .is_some_and(|stem| self.shapes.contains_key(format!("{stem}{other}").as_str()))
+        })
     }
 
     /// The shape of the weight that a bias belongs to.
@@ -124,6 +144,13 @@ impl<'a> Names<'a> {
             .or_else(|| {
                 let of = name.replacen("bias", "weight", 1);
                 self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+            })
+            .or_else(|| {
+                let stem = name.strip_suffix("bias")?;
+                PARAMETRIZED.iter().find_map(|own| {
+                    let of = format!("{stem}{own}");
+                    self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+                })
             })
             .filter(|(of, _)| *of != name)
     }
@@ -141,7 +168,7 @@ impl<'a> Names<'a> {
         if let Some(reason) = buffer(name, shape) {
             return Err(reason.to_owned());
         }
-        let role = role(name, shape);
+        let role = if self.is_magnitude(name) { Role::Vector } else { role(name, shape) };
         Ok(match role {
             Role::Dense | Role::Conv => self.weight(role, name, shape, forced),
             Role::Embedding => {

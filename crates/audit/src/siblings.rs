@@ -75,11 +75,21 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
             let group = &measured[members[0]].record.group;
             let stack: Vec<usize> =
                 weights.iter().copied().filter(|&i| measured[i].record.group == *group).collect();
-            let last = stack.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+            // The head is the last dense layer of all; a convolution before a classifier is none.
+            let dense = |i: usize| measured[i].part.role == Role::Dense;
+            let elsewhere = weights.iter().any(|i| dense(*i) && !stack.contains(i));
+            let last = stack
+                .iter()
+                .copied()
+                .max_by_key(|&i| natural(&measured[i].record.name))
+                .filter(|_| !elsewhere);
             if let Some(law) = custom(measured, members, FEWEST) {
                 apply(measured, members, &law, limits, true, last);
             } else if let Some(law) = &shared {
-                let same_kind = stack.len() >= FEWEST && of_role.len() < FEWEST;
+                // Of two of a kind one follows the custom, so that the other should.
+                let twin =
+                    members.len() == 2 && members.iter().any(|&i| follows(&measured[i], law));
+                let same_kind = twin || (stack.len() >= FEWEST && of_role.len() < FEWEST);
                 apply(measured, members, law, limits, same_kind, last);
             }
         }
@@ -161,6 +171,31 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
     (count >= 2 && count as f64 >= SHARE * members.len() as f64).then_some(name)
 }
 
+/// The candidate by which a tensor follows a law.
+fn following<'a>(m: &'a Measured<'_>, law: &str) -> Option<&'a Candidate> {
+    let fit = m.fit.as_ref()?;
+    let own = fit
+        .accepted
+        .iter()
+        .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
+    own.map(|s| &s.candidate)
+}
+
+fn follows(m: &Measured<'_>, law: &str) -> bool {
+    following(m, law).is_some()
+}
+
+/// The reading of the axes by which most of those that follow a law do.
+fn reading_of(measured: &[Measured<'_>], members: &[usize], law: &str) -> usize {
+    let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
+    for reading in
+        members.iter().filter_map(|&i| following(&measured[i], law)).filter_map(|c| c.reading)
+    {
+        *votes.entry(reading).or_default() += 1;
+    }
+    votes.into_iter().max_by_key(|(reading, n)| (*n, usize::MAX - reading)).map_or(0, |v| v.0)
+}
+
 fn apply(
     measured: &mut [Measured<'_>],
     members: &[usize],
@@ -169,6 +204,7 @@ fn apply(
     same_kind: bool,
     last: Option<usize>,
 ) {
+    let reading = reading_of(measured, members, law);
     for &i in members {
         let m = &mut measured[i];
         let Some(fit) = &m.fit else { continue };
@@ -195,7 +231,7 @@ fn apply(
         let blamed = fit.best().is_some_and(|b| b.candidate.fault.is_some());
         let head = Some(i) == last && is_stack(&m.record.name);
         let Ok(initializer) = law.parse::<Initializer>() else { continue };
-        let Some(law_here) = here(&initializer, &m.part, m.tensor) else { continue };
+        let Some(law_here) = here(&initializer, &m.part, m.tensor, reading) else { continue };
         let ratio = m.facts.std / m.facts.rounded_std(&law_here);
         let siblings = Expected {
             name: law.to_owned(),
@@ -205,10 +241,16 @@ fn apply(
         };
         let context = context(&m.part, &siblings, limits);
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
-        let factor = factor::name(ratio, limits.band.max(3.0 * error), &context);
-        let off = (ratio - 1.0).abs() > limits.band;
+        let factor = factor::name(ratio, limits.band.max(3.0 * error), error, &context);
+        let mut off = (ratio - 1.0).abs() > limits.band;
         if off && ratio.ln().abs() < quantile(limits.level) * error {
-            continue; // too few values to tell
+            // Too few values to tell the scale; orthogonal rows are told by any.
+            let products = m.facts.structure.products.as_ref();
+            let sphere = matches!(law_here, Law::SphereCoordinate { .. });
+            if !sphere || products.is_none_or(|p| p.orthogonal) {
+                continue;
+            }
+            off = false;
         }
         let what = match (&factor, off) {
             (Some(f), _) => format!(
@@ -259,8 +301,8 @@ fn is_stack(name: &str) -> bool {
     !block
 }
 
-fn here(initializer: &Initializer, part: &Part, tensor: &Tensor) -> Option<Law> {
-    match part.readings.first() {
+fn here(initializer: &Initializer, part: &Part, tensor: &Tensor, reading: usize) -> Option<Law> {
+    match part.readings.get(reading).or(part.readings.first()) {
         Some(reading) => initializer.law(&reading.shape).ok(),
         None => initializer
             .law(&gainstage_spec::WeightShape::dense(1, tensor.elements().max(1)).ok()?)
@@ -279,12 +321,19 @@ fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
         return;
     }
     let base = stds.iter().sum::<f64>() / stds.len() as f64;
+    let factor = (2.0 * layers as f64).sqrt();
     for m in measured.iter_mut().filter(|m| m.record.name.ends_with("c_proj.weight")) {
-        let same = (m.facts.std / base - 1.0).abs() < 0.05;
-        if !same || m.record.findings.iter().any(|f| f.severity == Severity::Finding) {
+        let near = |std: f64| (m.facts.std / std - 1.0).abs() < 0.05;
+        let (never, twice) = (near(base), near(base / (factor * factor)));
+        let told = |f: &crate::record::Finding| {
+            f.severity == Severity::Finding && f.kind > Verdict::WrongScale
+        };
+        if !(never || twice) || m.record.findings.iter().any(told) {
             continue;
         }
-        let factor = (2.0 * layers as f64).sqrt();
+        // What its siblings say of the scale follows from this.
+        let stale = [Verdict::Unexplained, Verdict::WrongScale];
+        m.record.findings.retain(|f| !stale.contains(&f.kind));
         let expected = Expected {
             name: format!("{} x 1/sqrt(2L)", m.record.law.clone().unwrap_or_default()),
             law: Law::Normal { mean: 0.0, std: base / factor },
@@ -292,11 +341,24 @@ fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
             scaled: false,
         };
         against(&mut m.record, &m.facts, &expected, limits);
-        m.record.factor = Some("sqrt(2L)".to_owned());
-        let text = format!(
-            "std {:.4e} is that of the layers before it; GPT-2 divides the projections that end a residual branch by sqrt(2L) = {factor:.3}, L = {layers}: the depth factor was not applied",
-            m.facts.std
+        let rule = format!(
+            "GPT-2 divides the projections that end a residual branch by sqrt(2L) = {factor:.3}, L = {layers}"
         );
+        let (name, text) = if never {
+            let text = format!(
+                "std {:.4e} is that of the layers before it; {rule}: the depth factor was not applied",
+                m.facts.std
+            );
+            ("sqrt(2L)", text)
+        } else {
+            let text = format!(
+                "std {:.4e} is {:.3} of that of the layers before it; {rule}: the depth factor was applied twice",
+                m.facts.std,
+                m.facts.std / base
+            );
+            ("1/sqrt(2L)", text)
+        };
+        m.record.factor = Some(name.to_owned());
         m.record.notice(Verdict::WrongScale, Severity::Finding, text);
     }
 }

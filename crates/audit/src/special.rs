@@ -1,6 +1,6 @@
 //! Tensors that are judged by other means than a distribution: arrays with structural zeros, vectors, constants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gainstage_spec::{Initializer, Law};
 
@@ -9,7 +9,7 @@ use crate::checkpoint::Tensor;
 use crate::facts::Facts;
 use crate::infer::Fit;
 use crate::judge::{Expected, Limits, against};
-use crate::names::natural;
+use crate::names::{block_pattern, natural};
 use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
 use crate::siblings::expected;
@@ -40,8 +40,8 @@ pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
     }
     options.push(Initializer::DeltaOrthogonal { gain: 1.0 });
     let rows = shape.outputs() as f64;
-    let sparsities = if empty {
-        Vec::new()
+    let sparsities = if empty || !facts.even_zeros {
+        Vec::new() // an accident; a sparse law has as many zeros in every column
     } else {
         vec![share, (share * rows).round() / rows, (share * 10.0).round() / 10.0]
     };
@@ -129,12 +129,20 @@ pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
         .filter(|&i| matches!(measured[i].part.role, Role::Dense | Role::Conv))
         .collect();
     let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    // The same place in every block; where names count within a block only, all that share the name.
     let mut groups: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for m in measured.iter() {
-        let entry = groups.entry(m.record.group.clone()).or_default();
-        entry.0 += 1;
-        entry.1 += usize::from(zero(m));
+        for key in BTreeSet::from([m.record.group.clone(), block_pattern(&m.record.name)]) {
+            let entry = groups.entry(key).or_default();
+            entry.0 += 1;
+            entry.1 += usize::from(zero(m));
+        }
     }
+    let of = |m: &Measured<'_>| {
+        let own = groups.get(&block_pattern(&m.record.name)).copied().unwrap_or_default();
+        if own.0 > 1 { own } else { groups.get(&m.record.group).copied().unwrap_or_default() }
+    };
+    let of_kind: Vec<(usize, usize)> = measured.iter().map(of).collect();
     for i in 0..measured.len() {
         let m = &measured[i];
         if !constant(m) {
@@ -142,7 +150,7 @@ pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
         }
         let value = m.facts.scan.moments.min();
         let wanted = ruled && m.record.law.is_some() && m.record.std_expected == Some(0.0);
-        let (members, zeros) = groups.get(&m.record.group).copied().unwrap_or_default();
+        let (members, zeros) = of_kind[i];
         let head = Some(i) == last
             || ["head", "out", "final", "token"].iter().any(|w| m.record.name.contains(w));
         let (severity, text) = if wanted {

@@ -6,7 +6,7 @@ use crate::audit::Measured;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::facts::Facts;
 use crate::infer::{Fit, infer};
-use crate::judge::{Limits, SHAPE_BAND, against, blank, general, ranking, stated};
+use crate::judge::{Limits, SHAPE_BAND, against, blank, general, ranking, stated, zeros};
 use crate::record::{Picture, Severity, TensorRecord, Verdict};
 use crate::role::Part;
 use crate::rules::Rules;
@@ -144,6 +144,9 @@ fn inferred(
                 if part.role.is_weight() { Severity::Finding } else { Severity::Warning };
             record.notice(Verdict::WrongLaw, severity, text);
         }
+    }
+    if part.role.is_weight() {
+        zeros(record, facts);
     }
     false
 }
