@@ -39,6 +39,8 @@ pub(crate) struct Expected {
     pub(crate) source: String,
     /// Whether the law depends on the fans.
     pub(crate) scaled: bool,
+    /// Groups of a convolution, where a rule tells them.
+    pub(crate) groups: usize,
 }
 
 impl Expected {
@@ -197,7 +199,7 @@ pub(crate) fn context(part: &Part, expected: &Expected, limits: &Limits) -> Cont
     Context {
         fans: shape.filter(|_| part.role == Role::Dense).map(WeightShape::fans),
         field: shape.map_or(1, WeightShape::field),
-        groups: shape.map_or(1, WeightShape::groups),
+        groups: shape.map_or(1, WeightShape::groups).max(expected.groups),
         layers: limits.layers,
         expected: expected.law.std(),
         scaled: expected.scaled,

@@ -32,6 +32,7 @@ pub(crate) fn expected(candidate: &Candidate, source: &str) -> Expected {
         },
         source: source.to_owned(),
         scaled: Expected::is_scaled(initializer),
+        groups: 1,
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
             .collect();
         let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for &i in &of_role {
-            groups.entry(measured[i].record.group.clone()).or_default().push(i);
+            groups.entry(kind_of(&measured[i].record)).or_default().push(i);
         }
         // Where a role has too few members, the custom of all layers stands in.
         let shared = match custom(measured, &of_role, FEWEST) {
@@ -72,9 +73,9 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         };
         for members in groups.values() {
             // A stack may hold convolutions and a classifier under one pattern of names.
-            let group = &measured[members[0]].record.group;
+            let kind = kind_of(&measured[members[0]].record);
             let stack: Vec<usize> =
-                weights.iter().copied().filter(|&i| measured[i].record.group == *group).collect();
+                weights.iter().copied().filter(|&i| kind_of(&measured[i].record) == kind).collect();
             // The head is the last dense layer of all; a convolution before a classifier is none.
             let dense = |i: usize| measured[i].part.role == Role::Dense;
             let elsewhere = weights.iter().any(|i| dense(*i) && !stack.contains(i));
@@ -98,6 +99,16 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         }
     }
     residuals(measured, limits);
+}
+
+/// The pattern of names, or the last word where that alone says what a weight is for.
+fn kind_of(record: &TensorRecord) -> String {
+    let last = record.group.rsplit(['.', '/']).next().unwrap_or_default();
+    let special = ["recurrent_kernel", "weight_hh_l", "depthwise_kernel", "pointwise_kernel"];
+    match special.iter().find(|word| last.starts_with(*word)) {
+        Some(word) => format!("*{word}"),
+        None => record.group.clone(),
+    }
 }
 
 /// Where no law is shared but a mistake is, all follow from that one.
@@ -238,6 +249,7 @@ fn apply(
             law: law_here.clone(),
             source: "siblings".to_owned(),
             scaled: Expected::is_scaled(&initializer),
+            groups: 1,
         };
         let context = context(&m.part, &siblings, limits);
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
@@ -339,6 +351,7 @@ fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
             law: Law::Normal { mean: 0.0, std: base / factor },
             source: "GPT-2".to_owned(),
             scaled: false,
+            groups: 1,
         };
         against(&mut m.record, &m.facts, &expected, limits);
         let rule = format!(

@@ -58,6 +58,7 @@ pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
             law: law.clone(),
             source: "inferred".to_owned(),
             scaled: false,
+            groups: 1,
         })
     })
 }

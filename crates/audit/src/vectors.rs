@@ -15,6 +15,8 @@ use crate::tail::quantile;
 /// Fewest vectors that make a custom, and the share of them that must agree.
 const FEWEST: usize = 3;
 const SHARE: f64 = 0.66;
+/// Normal quantile, 10^-5 on one side, beyond which the scales of biases are no single law's.
+const HETEROGENEITY: f64 = 4.26;
 
 pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
     drawn_scales(measured, limits);
@@ -55,6 +57,7 @@ fn drawn_scales(measured: &mut [Measured<'_>], limits: &Limits) {
         law: Law::Normal { mean: 1.0, std: STD },
         source: "inferred".to_owned(),
         scaled: false,
+        groups: 1,
     };
     for i in drawn {
         let m = &mut measured[i];
@@ -102,7 +105,7 @@ fn scales(measured: &mut [Measured<'_>]) {
     }
 }
 
-/// Biases that are not zero where those of their kind are. The last layer's may be set on purpose.
+/// Biases that are not zero where those of their kind are.
 fn biases(measured: &mut [Measured<'_>]) {
     let all: Vec<usize> =
         (0..measured.len()).filter(|&i| measured[i].part.role == Role::Bias).collect();
@@ -113,14 +116,18 @@ fn biases(measured: &mut [Measured<'_>]) {
         groups.entry((measured[i].record.group.clone(), of_layer(i))).or_default().push(i);
     }
     let layers: Vec<usize> = all.iter().copied().filter(|&i| of_layer(i)).collect();
-    let last = layers.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    let dense = |i: &usize| measured[*i].part.readings.first().is_some_and(|r| !r.shape.is_conv());
+    let last =
+        layers.iter().copied().filter(dense).max_by_key(|&i| natural(&measured[i].record.name));
     let mut odd = Vec::new();
     for ((_, layer), members) in &groups {
         let zero = |list: &[usize]| list.iter().filter(|&&i| is_zero(&measured[i])).count();
         let of_kind = if members.len() >= FEWEST {
             members.clone()
         } else {
-            all.iter().copied().filter(|&i| of_layer(i) == *layer).collect()
+            let class: Vec<usize> =
+                all.iter().copied().filter(|&i| of_layer(i) == *layer).collect();
+            if class.len() > FEWEST { class } else { all.clone() }
         };
         let zeros = zero(&of_kind);
         let custom = if members.len() >= FEWEST {
@@ -131,18 +138,16 @@ fn biases(measured: &mut [Measured<'_>]) {
         };
         if custom {
             let not = members.iter().copied().filter(|&i| !is_zero(&measured[i]));
-            odd.extend(not.map(|i| (i, zeros, of_kind.len())));
+            odd.extend(not.map(|i| (i, zeros, of_kind.len(), members.len() < FEWEST)));
         }
     }
-    for (i, zeros, count) in odd {
+    for (i, zeros, count, few) in odd {
         let m = &mut measured[i];
-        let head = Some(i) == last && layers.len() > 1;
-        let known = m.record.law.is_some() && !m.facts.is_constant();
-        let severity = match (head, known, m.facts.is_constant()) {
-            (true, true, _) => Severity::Note,
-            (true, _, true) => Severity::Warning,
-            _ => Severity::Finding,
-        };
+        // A law of its own is no fault in the last layer, nor a default in another kind of layer.
+        let law = m.record.law.as_deref().filter(|_| !m.facts.is_constant());
+        let head = Some(i) == last && layers.len() > 1 && law.is_some();
+        let default = few && law == Some("pytorch_linear");
+        let severity = if head || default { Severity::Note } else { Severity::Finding };
         m.record.findings.retain(|f| f.kind != Verdict::Unexplained);
         let moments = &m.facts.scan.moments;
         let text = format!(
@@ -154,26 +159,74 @@ fn biases(measured: &mut [Measured<'_>]) {
     }
 }
 
-/// No initializer leaves most biases of a network at values of no known law: training does, and moves them first.
+/// No initializer leaves most biases of a network at values of no known law, or each at a scale of its own: training
+/// does, and it moves biases first.
 fn moved_biases(measured: &mut [Measured<'_>]) {
-    let unexplained = |m: &Measured<'_>| {
-        m.record.findings.iter().any(|f| f.kind == Verdict::Unexplained) && !m.facts.is_constant()
-    };
     let layers: Vec<usize> = (0..measured.len())
         .filter(|&i| measured[i].part.role == Role::Bias && !measured[i].part.readings.is_empty())
         .collect();
-    let moved: Vec<usize> = layers.iter().copied().filter(|&i| unexplained(&measured[i])).collect();
-    if moved.len() < FEWEST || 2 * moved.len() < layers.len() {
+    let moved: Vec<usize> = layers
+        .iter()
+        .copied()
+        .filter(|&i| {
+            let m = &measured[i];
+            let fixed = m.record.law.as_deref().is_none_or(|l| l != "pytorch_linear");
+            fixed && !is_zero(m) && !m.facts.is_constant() && m.facts.count() >= 8
+        })
+        .collect();
+    if moved.len() < FEWEST || 3 * moved.len() < 2 * layers.len() {
+        return;
+    }
+    let unexplained =
+        |m: &Measured<'_>| m.record.findings.iter().any(|f| f.kind == Verdict::Unexplained);
+    let strange = moved.iter().filter(|&&i| unexplained(&measured[i])).count();
+    let scales: Vec<(f64, f64)> = moved
+        .iter()
+        .map(|&i| {
+            let facts = &measured[i].facts;
+            let kurtosis = facts.scan.moments.kurtosis().clamp(1.8, 6.0);
+            (facts.std.ln(), facts.log_std_error(kurtosis))
+        })
+        .collect();
+    if 2 * strange < moved.len() && heterogeneity(&scales) < HETEROGENEITY {
         return;
     }
     for &i in &moved {
         let record = &mut measured[i].record;
         record.findings.retain(|f| f.kind != Verdict::Unexplained);
         let text = format!(
-            "looks trained: {} of {} biases are neither zero nor of a known law",
+            "looks trained: {} of {} biases are neither zero nor of one known law",
             moved.len(),
             layers.len()
         );
         record.notice(Verdict::Trained, Severity::Finding, text);
+    }
+}
+
+/// Deviation of values with those errors from their weighted mean, as a normal quantile: Cochran's chi-square, by Wilson
+/// and Hilferty (1931).
+fn heterogeneity(values: &[(f64, f64)]) -> f64 {
+    let weight = |error: f64| error.max(1e-9).powi(-2);
+    let total: f64 = values.iter().map(|(_, e)| weight(*e)).sum();
+    let mean = values.iter().map(|(x, e)| x * weight(*e)).sum::<f64>() / total;
+    let square: f64 = values.iter().map(|(x, e)| (x - mean).powi(2) * weight(*e)).sum();
+    let freedom = values.len().saturating_sub(1).max(1) as f64;
+    let v = 2.0 / (9.0 * freedom);
+    ((square / freedom).cbrt() - (1.0 - v)) / v.sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scales_of_one_law_agree_and_others_do_not() {
+        let errors = [0.04, 0.05, 0.08, 0.1, 0.04];
+        let alike: Vec<(f64, f64)> =
+            [0.03, -0.04, 0.1, -0.05, 0.0].into_iter().zip(errors).collect();
+        assert!(heterogeneity(&alike) < 1.0, "{}", heterogeneity(&alike));
+        let apart: Vec<(f64, f64)> =
+            [0.15, -0.09, -0.7, 0.2, 0.0].into_iter().zip(errors).collect();
+        assert!(heterogeneity(&apart) > HETEROGENEITY, "{}", heterogeneity(&apart));
     }
 }
