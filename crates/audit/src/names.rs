@@ -10,6 +10,11 @@ pub(crate) fn pattern(name: &str) -> String {
     loop {
         let end = rest.find(['.', '/']).unwrap_or(rest.len());
         let part = &rest[..end];
+        // The two directions of Keras's bidirectional layers are of one kind.
+        let part = part
+            .strip_prefix("forward_")
+            .or_else(|| part.strip_prefix("backward_"))
+            .unwrap_or(part);
         let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
         parts.push(if stem.is_empty() && !part.is_empty() {
             "*".to_owned()

@@ -250,6 +250,16 @@ impl<'a> Names<'a> {
         if let Some((layout, why)) = by_name {
             return (Some(layout), why.to_owned());
         }
+        // A kernel's axes are small and alike: [3, 3, 16, 32] and [32, 16, 3, 3].
+        let kernel = |axes: &[usize]| axes.iter().all(|n| *n == axes[0] && *n <= 11);
+        if let [first, second, .., third, last] = *shape {
+            let why = "small equal axes are those of a kernel";
+            match (kernel(&[first, second]), kernel(&[third, last])) {
+                (true, false) => return (Some(Layout::InOut), why.to_owned()),
+                (false, true) => return (Some(Layout::OutIn), why.to_owned()),
+                _ => {}
+            }
+        }
         let why = if square {
             "square, and neither its name nor a bias tells the order; the fans are the same"
         } else {
@@ -369,6 +379,9 @@ mod tests {
             ("h.0.attn.c_proj.weight", &[8, 8]),
         ];
         assert_eq!(part(&nano, "h.0.attn.c_proj.weight").layout, Some(Layout::OutIn));
+        let listed = part(&[("arr_0", &[3, 3, 16, 48])], "arr_0");
+        assert_eq!((listed.layout, fans(&listed).0), (Some(Layout::InOut), 144));
+        assert_eq!(part(&[("arr_0", &[3, 3, 3, 3])], "arr_0").layout, None);
         let plain = part(&[("W1", &[30, 10])], "W1");
         assert_eq!((plain.layout, plain.readings.len()), (None, 2));
         let named = part(&[("W1", &[30, 10]), ("b1", &[10])], "W1");

@@ -161,8 +161,12 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         let Some(fit) = &measured[i].fit else { continue };
         let best = fit.best().map_or(0.0, |b| b.score);
         let mut names: BTreeMap<String, f64> = BTreeMap::new();
-        for scored in
-            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < AGAINST)
+        let part = &measured[i].part;
+        for scored in fit
+            .accepted
+            .iter()
+            .filter(|s| in_order(part, &s.candidate) && s.candidate.fault.is_none())
+            .filter(|s| best - s.score < AGAINST)
         {
             let entry =
                 names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
@@ -192,6 +196,12 @@ fn following<'a>(m: &'a Measured<'_>, law: &str) -> Option<&'a Candidate> {
     own.map(|s| &s.candidate)
 }
 
+/// Whether a candidate reads the axes in the order that name or bias decides.
+fn in_order(part: &Part, candidate: &Candidate) -> bool {
+    let layout = candidate.reading.map(|i| part.readings[i].layout);
+    part.layout.is_none() || layout.is_none_or(|own| own == part.readings[0].layout)
+}
+
 fn follows(m: &Measured<'_>, law: &str) -> bool {
     following(m, law).is_some()
 }
@@ -219,11 +229,8 @@ fn apply(
     for &i in members {
         let m = &mut measured[i];
         let Some(fit) = &m.fit else { continue };
-        let own = fit
-            .accepted
-            .iter()
-            .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
-        if let Some(scored) = own {
+        let own = following(m, law).cloned();
+        if let Some(candidate) = own {
             if m.record.law.as_deref() != Some(law) {
                 let name = m.record.law.replace(law.to_owned());
                 let wrong_scale = |f: &crate::record::Finding| f.kind == Verdict::WrongScale;
@@ -234,7 +241,7 @@ fn apply(
                 }
                 m.record.also.retain(|other| other != law);
                 m.record.also.extend(name.filter(|n| !m.record.also.contains(n)));
-                against(&mut m.record, &m.facts, &expected(&scored.candidate, "siblings"), limits);
+                against(&mut m.record, &m.facts, &expected(&candidate, "siblings"), limits);
             }
             continue;
         }

@@ -14,6 +14,9 @@ use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
 use crate::siblings::expected;
 
+/// The law of a recurrent bias that keeps its memory at first (Jozefowicz et al. 2015).
+pub(crate) const FORGET_GATE: &str = "zeros, with ones for a forget gate";
+
 /// A number as it is written in a rule: four digits.
 fn digits(value: f64) -> f64 {
     format!("{value:.3e}").parse().unwrap_or(value)
@@ -86,7 +89,7 @@ pub(crate) fn vector(
             true
         }
         Role::Bias if zeros_and_ones(facts) => {
-            record.law = Some("zeros, with ones for a forget gate".to_owned());
+            record.law = Some(FORGET_GATE.to_owned());
             "inferred".clone_into(&mut record.law_source);
             true
         }
@@ -114,7 +117,7 @@ pub(crate) fn vector(
 }
 
 /// Keras sets the bias of an LSTM's forget gate to one.
-fn zeros_and_ones(facts: &Facts) -> bool {
+pub(crate) fn zeros_and_ones(facts: &Facts) -> bool {
     let m = &facts.scan.moments;
     m.min() == 0.0 && m.max() == 1.0 && facts.scan.at_min + facts.scan.at_max == m.count()
 }
@@ -166,6 +169,9 @@ pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
             )
         } else if ruled || (members > zeros && !head) {
             (Severity::Finding, "every value is zero, while others of its kind are not".to_owned())
+        } else if members == 1 && !head && dense.len() > 2 {
+            // The end of a residual branch starts at zero in every block.
+            (Severity::Finding, "every value is zero, and no other layer starts so".to_owned())
         } else {
             (Severity::Warning, "every value is zero: right for a layer that starts as nothing, such as a head or the end of a residual branch".to_owned())
         };

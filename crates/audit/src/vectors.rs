@@ -10,6 +10,7 @@ use crate::judge::{Expected, Limits, against};
 use crate::names::{block_pattern, natural};
 use crate::record::{Severity, Verdict};
 use crate::role::Role;
+use crate::special::zeros_and_ones;
 use crate::tail::quantile;
 
 /// Fewest vectors that make a custom, and the share of them that must agree.
@@ -31,7 +32,7 @@ fn constant(m: &Measured<'_>) -> Option<f64> {
 
 /// Zero, or zero with ones for a forget gate.
 fn is_zero(m: &Measured<'_>) -> bool {
-    constant(m) == Some(0.0) || m.record.law.as_deref().is_some_and(|l| l.starts_with("zeros,"))
+    constant(m) == Some(0.0) || zeros_and_ones(&m.facts)
 }
 
 /// DCGAN draws its norm scales from a normal law about 1 (Radford et al. 2016, section 4, and PyTorch's tutorial):
