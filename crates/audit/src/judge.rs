@@ -10,7 +10,7 @@ use crate::infer::{Fit, Scored};
 use crate::names::pattern;
 use crate::record::{RunnerUp, Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
-use crate::structure::LineFacts;
+use crate::structure::{LineFacts, cube_root_z};
 use crate::tail::{poisson, quantile};
 
 /// Kolmogorov-Smirnov distance between shapes that does not matter. A Gaussian and one cut at two sigma
@@ -137,10 +137,21 @@ pub(crate) fn scale_is_off(
 ) -> bool {
     let Some(ratio) = record.ratio else { return false };
     let off = (ratio - 1.0).abs() > limits.band;
-    let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
     let fixed = matches!(law, Law::SphereCoordinate { .. });
-    let sure = fixed || ratio.ln().abs() > quantile(limits.level) * error;
-    off && sure
+    off && (fixed || sure(ratio, facts.count(), law.kurtosis().unwrap_or(3.0), limits.level))
+}
+
+/// Whether a ratio of standard deviations over that many values of that kurtosis is beyond chance.
+pub(crate) fn sure(ratio: f64, values: u64, kurtosis: f64, level: f64) -> bool {
+    let n = values.max(1) as f64;
+    let critical = quantile(level);
+    let error = ((kurtosis - 1.0).max(0.0) / (4.0 * n)).sqrt();
+    // A logarithm is not normal of few values: two may be alike by chance. Their variance is nearly that of
+    // Gaussian ones with one degree of freedom less.
+    let few = n < 100.0;
+    let freedom = (n - 1.0).max(0.5);
+    let beyond = || cube_root_z(ratio * ratio * n / freedom, 2.0 / freedom).abs() > critical;
+    ratio.ln().abs() > critical * error && (!few || beyond())
 }
 
 /// A tensor against a law that was stated: by a rule, or by what its siblings follow.
@@ -420,4 +431,18 @@ fn runner_up(scored: &Scored, behind: f64) -> RunnerUp {
         None => candidate.initializer.to_string(),
     };
     RunnerUp { law, std: candidate.law.std(), behind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_values_may_be_alike_by_chance_and_many_may_not() {
+        // Two uniform values have a standard deviation below 0.063 of the law's with a probability of 6%.
+        assert!(!sure(0.063, 2, 1.8, 1e-5));
+        assert!(sure(0.063, 40, 1.8, 1e-5));
+        assert!(sure(2.0f64.sqrt(), 400, 3.0, 1e-5));
+        assert!(!sure(1.05, 400, 3.0, 1e-5));
+    }
 }

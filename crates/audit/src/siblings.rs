@@ -9,11 +9,11 @@ use crate::catalogue::{Candidate, Fault};
 use crate::checkpoint::Tensor;
 use crate::factor;
 use crate::facts::Facts;
-use crate::judge::{Expected, Limits, against, context};
+use crate::family::Family;
+use crate::judge::{Expected, Limits, SHAPE_BAND, against, context, sure};
 use crate::names::natural;
 use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
-use crate::tail::quantile;
 
 /// Fewest tensors that make a custom, and the share of them that must agree.
 const FEWEST: usize = 3;
@@ -101,12 +101,15 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
     residuals(measured, limits);
 }
 
-/// The pattern of names, or the last word where that alone says what a weight is for.
+/// The pattern of names, or the last words where those alone say what a weight is for.
 fn kind_of(record: &TensorRecord) -> String {
-    let last = record.group.rsplit(['.', '/']).next().unwrap_or_default();
-    let special = ["recurrent_kernel", "weight_hh_l", "depthwise_kernel", "pointwise_kernel"];
+    let mut words = record.group.rsplit(['.', '/']);
+    let (last, before) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let special = ["weight_hh_l", "weight_ih_l", "depthwise_kernel", "pointwise_kernel"];
     match special.iter().find(|word| last.starts_with(*word)) {
         Some(word) => format!("*{word}"),
+        // Keras's recurrent layers, in one direction or two.
+        None if before.ends_with("_cell") => format!("*{before}/{last}"),
         None => record.group.clone(),
     }
 }
@@ -192,7 +195,8 @@ fn following<'a>(m: &'a Measured<'_>, law: &str) -> Option<&'a Candidate> {
     let own = fit
         .accepted
         .iter()
-        .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
+        .filter(|s| in_order(&m.part, &s.candidate) && s.candidate.fault.is_none())
+        .find(|s| s.candidate.initializer.to_string() == law);
     own.map(|s| &s.candidate)
 }
 
@@ -262,11 +266,10 @@ fn apply(
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
         let factor = factor::name(ratio, limits.band.max(3.0 * error), error, &context);
         let mut off = (ratio - 1.0).abs() > limits.band;
-        if off && ratio.ln().abs() < quantile(limits.level) * error {
-            // Too few values to tell the scale; orthogonal rows are told by any.
-            let products = m.facts.structure.products.as_ref();
-            let sphere = matches!(law_here, Law::SphereCoordinate { .. });
-            if !sphere || products.is_none_or(|p| p.orthogonal) {
+        let kurtosis = law_here.kurtosis().unwrap_or(3.0);
+        if off && !sure(ratio, m.facts.count(), kurtosis, limits.level) {
+            // Too few values to tell the scale; the shape may still tell.
+            if !another_shape(&m.facts, &law_here, limits) {
                 continue;
             }
             off = false;
@@ -310,6 +313,18 @@ fn apply(
             m.record.factor = factor.map(|f| f.name);
         }
         m.record.notice(kind, severity, what);
+    }
+}
+
+/// Whether the values have another shape than a law: rows that are not orthogonal, or another distribution.
+fn another_shape(facts: &Facts, law: &Law, limits: &Limits) -> bool {
+    match Family::of(law) {
+        Some(Family::Sphere(_)) => facts.structure.products.as_ref().is_some_and(|p| !p.orthogonal),
+        Some(family) => {
+            let (distance, p) = facts.distance(&facts.member(family));
+            distance > SHAPE_BAND && p < limits.level
+        }
+        None => false,
     }
 }
 

@@ -184,7 +184,7 @@ impl LineFacts {
 
 /// Wilson and Hilferty (1931): the cube root of a gamma variable of mean 1 and that variance is nearly
 /// normal.
-fn cube_root_z(ratio: f64, variance: f64) -> f64 {
+pub(crate) fn cube_root_z(ratio: f64, variance: f64) -> f64 {
     let v = variance / 9.0;
     (ratio.cbrt() - (1.0 - v)) / v.sqrt()
 }

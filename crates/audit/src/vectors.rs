@@ -35,6 +35,12 @@ fn is_zero(m: &Measured<'_>) -> bool {
     constant(m) == Some(0.0) || zeros_and_ones(&m.facts)
 }
 
+/// Whether a bias may be PyTorch's default, uniform within 1/sqrt(fan_in).
+fn is_default(m: &Measured<'_>) -> bool {
+    let accepted = m.fit.iter().flat_map(|f| &f.accepted);
+    accepted.map(|s| s.candidate.initializer.to_string()).any(|law| law == "pytorch_linear")
+}
+
 /// DCGAN draws its norm scales from a normal law about 1 (Radford et al. 2016, section 4, and PyTorch's tutorial):
 /// where all that vary fit it, they are not trained.
 fn drawn_scales(measured: &mut [Measured<'_>], limits: &Limits) {
@@ -128,7 +134,9 @@ fn biases(measured: &mut [Measured<'_>]) {
         } else {
             let class: Vec<usize> =
                 all.iter().copied().filter(|&i| of_layer(i) == *layer).collect();
-            if class.len() > FEWEST { class } else { all.clone() }
+            // A default in another kind of layer says nothing.
+            let own = if class.len() > FEWEST { class } else { all.clone() };
+            own.into_iter().filter(|i| members.contains(i) || !is_default(&measured[*i])).collect()
         };
         let zeros = zero(&of_kind);
         let custom = if members.len() >= FEWEST {
@@ -144,11 +152,10 @@ fn biases(measured: &mut [Measured<'_>]) {
     }
     for (i, zeros, count, few) in odd {
         let m = &mut measured[i];
-        // A law of its own is no fault in the last layer, nor a default in another kind of layer.
-        let law = m.record.law.as_deref().filter(|_| !m.facts.is_constant());
-        let head = Some(i) == last && layers.len() > 1 && law.is_some();
-        let default = few && law == Some("pytorch_linear");
-        let severity = if head || default { Severity::Note } else { Severity::Finding };
+        // PyTorch's default is no fault in the last layer, nor in another kind of layer.
+        let head = Some(i) == last && layers.len() > 1;
+        let default = is_default(m) && (few || head);
+        let severity = if default { Severity::Note } else { Severity::Finding };
         m.record.findings.retain(|f| f.kind != Verdict::Unexplained);
         let moments = &m.facts.scan.moments;
         let text = format!(
@@ -171,8 +178,7 @@ fn moved_biases(measured: &mut [Measured<'_>]) {
         .copied()
         .filter(|&i| {
             let m = &measured[i];
-            let fixed = m.record.law.as_deref().is_none_or(|l| l != "pytorch_linear");
-            fixed && !is_zero(m) && !m.facts.is_constant() && m.facts.count() >= 8
+            !is_default(m) && !is_zero(m) && !m.facts.is_constant() && m.facts.count() >= 8
         })
         .collect();
     if moved.len() < FEWEST || 3 * moved.len() < 2 * layers.len() {
