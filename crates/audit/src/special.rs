@@ -54,7 +54,10 @@ pub(crate) fn structural(part: &Part, facts: &Facts) -> Option<Expected> {
     options.into_iter().find_map(|initializer| {
         let law = initializer.law(shape).ok()?;
         let Law::ZeroInflated { zero_share, other } = &law else { return None };
-        let fits = (zero_share - share).abs() <= 0.5 / n
+        // In f16 a drawn value is rounded to zero now and then; evenness has told the rest.
+        let chance =
+            if matches!(initializer, Initializer::Sparse { .. }) { 0.002 } else { 0.5 / n };
+        let fits = (zero_share - share).abs() <= chance
             && (other.std() == 0.0 || (facts.std / other.std() - 1.0).abs() < 0.05);
         fits.then(|| Expected {
             name: initializer.to_string(),
