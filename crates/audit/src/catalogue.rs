@@ -215,7 +215,7 @@ impl Scaled<'_> {
                     ratios.push(cut_std(sigmas));
                 }
                 for ratio in ratios {
-                    let Some(factor) = name(ratio, 1e-9, &context) else { continue };
+                    let Some(factor) = name(ratio, 1e-9, 0.0, &context) else { continue };
                     let cut = matches!(family, Family::Cut(_)) && factor.name == "0.8796";
                     let law = family.law(0.0, expected * ratio);
                     self.list.push(Candidate {

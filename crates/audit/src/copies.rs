@@ -20,6 +20,8 @@ pub(crate) struct Copy {
     pub(crate) first: usize,
     pub(crate) second: usize,
     pub(crate) kind: Kind,
+    /// In which order the second's values were compared.
+    pub(crate) order: Order,
     /// Of the values compared.
     pub(crate) correlation: f64,
     pub(crate) compared: usize,
@@ -36,6 +38,16 @@ pub(crate) enum Kind {
     Correlated,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As both are stored.
+    Stored,
+    /// One of the two transposed.
+    Transposed,
+    /// Any: moments and extremes agree.
+    Rearranged,
+}
+
 /// Compares all pairs of tensors by their first values; indices are those of `list`.
 pub(crate) fn copies(list: &[(&Tensor, &Facts)], level: f64) -> Vec<Copy> {
     let usable: Vec<usize> = (0..list.len())
@@ -47,39 +59,84 @@ pub(crate) fn copies(list: &[(&Tensor, &Facts)], level: f64) -> Vec<Copy> {
         })
         .collect();
     let pairs = usable.len() * usable.len().saturating_sub(1) / 2;
-    let most = (OPERATIONS / pairs.max(1)).clamp(256, crate::facts::HEAD);
-    let centred: Vec<Vec<f32>> = usable
+    let most = (OPERATIONS / (3 * pairs).max(1)).clamp(256, crate::facts::HEAD);
+    let centre = |values: &[f32]| -> Vec<f32> {
+        let values = &values[..values.len().min(most)];
+        let mean = Moments::from(values).mean() as f32;
+        values.iter().map(|x| x - mean).collect()
+    };
+    // As stored, and transposed.
+    let centred: Vec<[Vec<f32>; 2]> = usable
         .par_iter()
-        .map(|&i| {
-            let head = &list[i].1.head;
-            let head = &head[..head.len().min(most)];
-            let mean = Moments::from(head).mean() as f32;
-            head.iter().map(|x| x - mean).collect()
-        })
+        .map(|&i| [centre(&list[i].1.head), centre(&list[i].1.transposed)])
         .collect();
+    let tests = 3.0 * pairs as f64;
     let found: Vec<Vec<Copy>> = (0..usable.len())
         .into_par_iter()
         .map(|b| {
             (0..b)
                 .filter_map(|a| {
                     let (first, second) = (usable[a], usable[b]);
-                    let n = centred[a].len().min(centred[b].len());
-                    let correlation = correlation(&centred[a][..n], &centred[b][..n]);
-                    let p_value = two_sided(correlation * (n as f64).sqrt());
-                    let seen = correlation.abs() > BAND && p_value * (pairs as f64) < level;
-                    seen.then(|| Copy {
-                        first,
-                        second,
-                        kind: kind(list[first], list[second], correlation),
-                        correlation,
-                        compared: n,
-                        p_value,
-                    })
+                    let compare = |x: &[f32], y: &[f32], order: Order| {
+                        let n = x.len().min(y.len());
+                        if n < FEWEST {
+                            return None;
+                        }
+                        let correlation = correlation(&x[..n], &y[..n]);
+                        let p_value = two_sided(correlation * (n as f64).sqrt());
+                        let seen = correlation.abs() > BAND && p_value * tests < level;
+                        seen.then(|| Copy {
+                            first,
+                            second,
+                            kind: kind(list[first], list[second], correlation),
+                            order,
+                            correlation,
+                            compared: n,
+                            p_value,
+                        })
+                    };
+                    let ([x, x_transposed], [y, y_transposed]) = (&centred[a], &centred[b]);
+                    compare(x, y, Order::Stored)
+                        .or_else(|| compare(x_transposed, y, Order::Transposed))
+                        .or_else(|| compare(x, y_transposed, Order::Transposed))
+                        .or_else(|| {
+                            rearranged(list[first], list[second]).then(|| Copy {
+                                first,
+                                second,
+                                kind: Kind::Scaled,
+                                order: Order::Rearranged,
+                                correlation: 1.0,
+                                compared: list[second].0.elements(),
+                                p_value: 0.0,
+                            })
+                        })
                 })
                 .collect()
         })
         .collect();
     found.into_iter().flatten().collect()
+}
+
+/// Whether two tensors hold the same values in another order, up to a factor where the format is fine enough
+/// to tell: skewness, kurtosis and both extremes in standard deviations agree.
+fn rearranged(a: (&Tensor, &Facts), b: (&Tensor, &Facts)) -> bool {
+    if a.0.elements() != b.0.elements() || a.0.dtype() != b.0.dtype() {
+        return false;
+    }
+    let (x, y) = (&a.1.scan.moments, &b.1.scan.moments);
+    let (std_x, std_y) = (x.population_variance().sqrt(), y.population_variance().sqrt());
+    let near = |p: f64, q: f64, tolerance: f64| (p - q).abs() <= tolerance;
+    if x.min() == y.min() && x.max() == y.max() {
+        // The order of summation alone moves them.
+        return near(std_x / std_y, 1.0, 1e-10) && near(x.mean() / std_x, y.mean() / std_x, 1e-10);
+    }
+    let fine = a.1.epsilon.max(b.1.epsilon) <= f64::from(f32::EPSILON);
+    let extreme = |m: &Moments, std: f64| [(m.min() - m.mean()) / std, (m.max() - m.mean()) / std];
+    let (of_x, of_y) = (extreme(x, std_x), extreme(y, std_y));
+    fine && near(x.skewness(), y.skewness(), 1e-6)
+        && near(x.kurtosis(), y.kurtosis(), 1e-6)
+        && near(of_x[0], of_y[0], 1e-5)
+        && near(of_x[1], of_y[1], 1e-5)
 }
 
 fn kind(a: (&Tensor, &Facts), b: (&Tensor, &Facts), correlation: f64) -> Kind {

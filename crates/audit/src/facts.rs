@@ -9,6 +9,7 @@ use crate::AuditError;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::dtype::decode_f32;
 use crate::family::Family;
+use crate::grain::{even_zeros, precision, step, transposed_head};
 use crate::role::Part;
 use crate::scan::{Lines, Scan, scan};
 use crate::sketch::{Coarse, Sketch};
@@ -38,8 +39,15 @@ pub(crate) struct Facts {
     pub(crate) bins: Coarse,
     pub(crate) edges: Coarse,
     pub(crate) structure: Structure,
-    /// The first values in the order of memory.
+    /// The first values in the order of memory, and in that of the transpose of a matrix.
     pub(crate) head: Vec<f32>,
+    pub(crate) transposed: Vec<f32>,
+    /// Rounding of the values, which may be coarser than their format's: bf16 that was widened to f32.
+    pub(crate) epsilon: f64,
+    /// Step of the grid on which all values lie.
+    pub(crate) step: Option<f64>,
+    /// Whether exact zeros are spread evenly over rows or columns.
+    pub(crate) even_zeros: bool,
 }
 
 impl Facts {
@@ -57,8 +65,9 @@ impl Facts {
         decode_f32(tensor.dtype(), tensor.endian(), &bytes[..first], &mut head);
         let (zero_share, kept) = without_zeros(&scan.sketch);
         let core = core(&scan, &kept);
-        let structure = structure(tensor, &bytes, &scan, columns, core.std);
         let (low, high) = core.range;
+        let epsilon = precision(tensor.dtype(), &head);
+        let structure = structure(tensor, &bytes, &scan, columns, &core, epsilon);
         Ok(Self {
             mean: core.mean,
             std: core.std,
@@ -68,6 +77,10 @@ impl Facts {
             bins: kept.within(low, high).coarse(BINS),
             edges: kept.within(low, high).coarse(EDGES),
             structure,
+            transposed: transposed_head(tensor, &bytes, columns, HEAD),
+            epsilon,
+            step: step(tensor.dtype(), &head),
+            even_zeros: zero_share > 0.0 && even_zeros(tensor, &bytes, columns),
             head,
             scan,
         })
@@ -187,12 +200,14 @@ fn without_zeros(sketch: &Sketch) -> (f64, Sketch) {
     }
 }
 
-struct Core {
-    mean: f64,
-    std: f64,
-    outliers: u64,
-    farthest: f64,
-    range: (f64, f64),
+/// The tensor without its outliers.
+pub(crate) struct Core {
+    pub(crate) mean: f64,
+    pub(crate) std: f64,
+    pub(crate) outliers: u64,
+    pub(crate) farthest: f64,
+    /// Within which values are no outliers.
+    pub(crate) range: (f64, f64),
 }
 
 fn core(scan: &Scan, kept: &Sketch) -> Core {

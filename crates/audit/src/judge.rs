@@ -10,13 +10,16 @@ use crate::infer::{Fit, Scored};
 use crate::names::pattern;
 use crate::record::{RunnerUp, Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
-use crate::tail::quantile;
+use crate::structure::{LineFacts, cube_root_z};
+use crate::tail::{poisson, quantile};
 
 /// Kolmogorov-Smirnov distance between shapes that does not matter. A Gaussian and one cut at two sigma
 /// differ by 0.028, a Gaussian and a uniform law by 0.058; rounding to bf16 moves neither by 0.005.
 pub(crate) const SHAPE_BAND: f64 = 0.012;
 /// Mean, in standard deviations, that does not matter.
 const MEAN_BAND: f64 = 0.03;
+/// Step of a grid, in standard deviations, that does not matter.
+const STEP_BAND: f64 = 0.02;
 
 /// Rates and bands of a run.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,8 @@ pub(crate) struct Expected {
     pub(crate) source: String,
     /// Whether the law depends on the fans.
     pub(crate) scaled: bool,
+    /// Groups of a convolution, where a rule tells them.
+    pub(crate) groups: usize,
 }
 
 impl Expected {
@@ -132,10 +137,21 @@ pub(crate) fn scale_is_off(
 ) -> bool {
     let Some(ratio) = record.ratio else { return false };
     let off = (ratio - 1.0).abs() > limits.band;
-    let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
     let fixed = matches!(law, Law::SphereCoordinate { .. });
-    let sure = fixed || ratio.ln().abs() > quantile(limits.level) * error;
-    off && sure
+    off && (fixed || sure(ratio, facts.count(), law.kurtosis().unwrap_or(3.0), limits.level))
+}
+
+/// Whether a ratio of standard deviations over that many values of that kurtosis is beyond chance.
+pub(crate) fn sure(ratio: f64, values: u64, kurtosis: f64, level: f64) -> bool {
+    let n = values.max(1) as f64;
+    let critical = quantile(level);
+    let error = ((kurtosis - 1.0).max(0.0) / (4.0 * n)).sqrt();
+    // A logarithm is not normal of few values: two may be alike by chance. Their variance is nearly that of
+    // Gaussian ones with one degree of freedom less.
+    let few = n < 100.0;
+    let freedom = (n - 1.0).max(0.5);
+    let beyond = || cube_root_z(ratio * ratio * n / freedom, 2.0 / freedom).abs() > critical;
+    ratio.ln().abs() > critical * error && (!few || beyond())
 }
 
 /// A tensor against a law that was stated: by a rule, or by what its siblings follow.
@@ -170,7 +186,7 @@ pub(crate) fn stated(
         let ratio = record.ratio.unwrap_or(f64::NAN);
         let context = context(part, expected, limits);
         let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
-        let named = factor::name(ratio, limits.band.max(3.0 * error), &context);
+        let named = factor::name(ratio, limits.band.max(3.0 * error), error, &context);
         let text = match &named {
             Some(f) => format!(
                 "std {:.4e} is {ratio:.4} times the expected {:.4e}: {} ({})",
@@ -194,7 +210,7 @@ pub(crate) fn context(part: &Part, expected: &Expected, limits: &Limits) -> Cont
     Context {
         fans: shape.filter(|_| part.role == Role::Dense).map(WeightShape::fans),
         field: shape.map_or(1, WeightShape::field),
-        groups: shape.map_or(1, WeightShape::groups),
+        groups: shape.map_or(1, WeightShape::groups).max(expected.groups),
         layers: limits.layers,
         expected: expected.law.std(),
         scaled: expected.scaled,
@@ -217,9 +233,7 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         }
         return;
     }
-    if facts.zero_share > 0.0 && !padding(record, facts) {
-        let text = format!("{:.2}% of the values are exactly zero", 100.0 * facts.zero_share);
-        record.notice(Verdict::WrongLaw, Severity::Finding, text);
+    if zeros(record, facts) {
         return;
     }
     let Some(family) = Family::of(law) else { return };
@@ -244,6 +258,7 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
     let (distance, p) = facts.distance(&own);
     // An interval that nothing may leave is seen by one value that does.
     let (low, high) = law.support();
+    let (low, high) = (low * (1.0 + facts.epsilon), high * (1.0 + facts.epsilon));
     let beyond = facts.scan.sketch.outside(low, high) + facts.outliers;
     let leaves = high.is_finite()
         && beyond > 0
@@ -265,6 +280,32 @@ fn shape(record: &mut TensorRecord, facts: &Facts, fit: Option<&Fit>, law: &Law,
         };
         record.notice(Verdict::WrongLaw, Severity::Finding, text);
     }
+}
+
+/// Tells of exact zeros that a law without them never draws; whether it did. Zero rows and columns are told as such.
+pub(crate) fn zeros(record: &mut TensorRecord, facts: &Facts) -> bool {
+    let (rows, columns) = (&facts.structure.rows, &facts.structure.columns);
+    let zero = |lines: &LineFacts| lines.far.iter().filter(|(_, ratio, _)| *ratio == 0.0).count();
+    let n = facts.count();
+    let in_lines = |lines: &LineFacts| zero(lines) as u64 * (n / lines.count.max(1) as u64);
+    let explained = in_lines(rows) + in_lines(columns);
+    let seen = facts.scan.sketch.zeros();
+    if facts.zero_share == 0.0 || padding(record, facts) || 100 * explained >= 99 * seen {
+        return false;
+    }
+    let text = format!("{:.2}% of the values are exactly zero", 100.0 * facts.zero_share);
+    record.notice(Verdict::WrongLaw, Severity::Finding, text);
+    true
+}
+
+/// Values on a coarse grid: quantized, or too small for the format that they passed through.
+fn rounded(record: &mut TensorRecord, facts: &Facts) {
+    let Some(step) = facts.step.filter(|step| *step > STEP_BAND * facts.std) else { return };
+    let text = format!(
+        "its values lie on a grid of step {step:.3e}, {:.3} of their standard deviation: rounded",
+        step / facts.std
+    );
+    record.notice(Verdict::WrongLaw, Severity::Finding, text);
 }
 
 /// One zero row of a table: the entry of a padding token (PyTorch's `padding_idx`).
@@ -309,7 +350,8 @@ pub(crate) fn general(
         );
         record.notice(Verdict::Outliers, Severity::Finding, text);
     }
-    clipped(record, facts);
+    clipped(record, facts, limits);
+    rounded(record, facts);
     let error = facts.std / (m.count() as f64).sqrt();
     let orthogonal = facts.structure.products.as_ref().is_some_and(|p| p.orthogonal);
     let center = facts.mean.abs();
@@ -331,17 +373,23 @@ pub(crate) fn general(
 }
 
 /// Many values at the very end of the range are values that were cut to it.
-fn clipped(record: &mut TensorRecord, facts: &Facts) {
+fn clipped(record: &mut TensorRecord, facts: &Facts, limits: &Limits) {
     let m = &facts.scan.moments;
     let n = m.count() as f64;
     // In a narrow format the last cell of a uniform law is a cell like any other.
     let sketch = &facts.scan.sketch;
-    let mut high = sketch.cells().rev();
-    let mut low = sketch.cells();
-    let beside = |pair: (Option<(usize, u64)>, Option<(usize, u64)>)| pair.1.map_or(0, |(_, n)| n);
-    let next_high = beside((high.next(), high.next()));
-    let next_low = beside((low.next(), low.next()));
-    let piles = |at: u64, next: u64| at >= 5 && at as f64 > 5e-4 * n && at > 6 * next;
+    // What one cell holds near an end, by those inside it.
+    let near = |cells: &mut dyn Iterator<Item = (usize, u64)>| {
+        let counts: Vec<u64> = cells.skip(1).take(8).map(|(_, n)| n).collect();
+        counts.iter().sum::<u64>() as f64 / counts.len().max(1) as f64
+    };
+    let (next_low, next_high) = (near(&mut sketch.cells()), near(&mut sketch.cells().rev()));
+    let piles = |at: u64, next: f64| {
+        at >= 5
+            && at as f64 > 5e-4 * n
+            && at as f64 > 6.0 * next
+            && poisson(next, at) < limits.level
+    };
     let (at_min, at_max) = (facts.scan.at_min, facts.scan.at_max);
     if sketch.distinct() > 8 && (piles(at_min, next_low) || piles(at_max, next_high)) {
         let text = format!(
@@ -383,4 +431,18 @@ fn runner_up(scored: &Scored, behind: f64) -> RunnerUp {
         None => candidate.initializer.to_string(),
     };
     RunnerUp { law, std: candidate.law.std(), behind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_values_may_be_alike_by_chance_and_many_may_not() {
+        // Two uniform values have a standard deviation below 0.063 of the law's with a probability of 6%.
+        assert!(!sure(0.063, 2, 1.8, 1e-5));
+        assert!(sure(0.063, 40, 1.8, 1e-5));
+        assert!(sure(2.0f64.sqrt(), 400, 3.0, 1e-5));
+        assert!(!sure(1.05, 400, 3.0, 1e-5));
+    }
 }

@@ -68,6 +68,7 @@ mod facts;
 mod family;
 mod formats;
 mod glob;
+mod grain;
 mod groups;
 mod index;
 mod infer;
@@ -94,6 +95,7 @@ mod tables;
 mod tail;
 mod tensor;
 mod unit;
+mod vectors;
 
 pub use audit::{Options, audit};
 pub use checkpoint::{Checkpoint, Other, Tensor};

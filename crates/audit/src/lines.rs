@@ -2,12 +2,12 @@
 
 use gainstage_spec::Layout;
 
-use crate::facts::{Facts, OUTLIER_SIGMAS};
+use crate::facts::Facts;
 use crate::judge::Limits;
 use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
 use crate::structure::{LineFacts, Products};
-use crate::tail::{quantile, two_sided};
+use crate::tail::quantile;
 
 /// Dispersion of the lines' variances, and mean squared cosine, that independent values do not reach
 /// by chance and that matters.
@@ -43,16 +43,13 @@ pub(crate) fn dependence(record: &mut TensorRecord, part: &Part, facts: &Facts, 
         _ => ["rows", "columns"],
     };
     let mean_is_off = record.findings.iter().any(|f| f.kind == Verdict::WrongMean);
-    // A few wild values make their lines loud; a loud line holds many values that look wild.
     let both = [&structure.rows, &structure.columns];
-    let wild = |lines: &LineFacts| wild_values(facts, lines, &far(lines, limits));
-    let few = facts.outliers > 0 && both.iter().all(|l| l.far.is_empty() || wild(l));
     // A loud column makes some rows loud: the farther of the two is the cause.
     let farthest = |lines: &LineFacts| lines.far.first().map_or(0.0, |(_, _, z)| z.abs());
     let most = both.iter().map(|l| farthest(l)).fold(0.0, f64::max);
     for (lines, name) in both.into_iter().zip(names) {
         repeated(record, lines, name);
-        if !few && farthest(lines) >= most {
+        if farthest(lines) >= most {
             out_of_line(record, part, lines, name, limits);
         }
     }
@@ -97,24 +94,6 @@ fn repeated(record: &mut TensorRecord, lines: &LineFacts, name: &str) {
 fn far<'a>(lines: &'a LineFacts, limits: &Limits) -> Vec<&'a (usize, f64, f64)> {
     let critical = quantile(limits.level / lines.count.max(1) as f64);
     lines.far.iter().filter(|(_, _, z)| z.abs() > critical).collect()
-}
-
-/// Whether the outliers are too few for lines as loud as these: a Gaussian line of r times the others'
-/// standard deviation has a share 2 Phi(-8/r) beyond eight of them.
-fn wild_values(facts: &Facts, lines: &LineFacts, far: &[&(usize, f64, f64)]) -> bool {
-    let n = facts.count() as f64 / lines.count.max(1) as f64;
-    let expected: f64 =
-        far.iter().map(|(_, ratio, _)| n * two_sided(OUTLIER_SIGMAS / ratio.max(1e-3))).sum();
-    if expected > 500.0 {
-        return (facts.outliers as f64) < expected - 3.1 * expected.sqrt();
-    }
-    // P(N <= seen) of a Poisson count.
-    let (mut term, mut total) = ((-expected).exp(), 0.0);
-    for k in 0..=facts.outliers.min(10_000) {
-        total += term;
-        term *= expected / (k + 1) as f64;
-    }
-    total < 1e-3
 }
 
 fn out_of_line(

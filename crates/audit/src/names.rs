@@ -10,6 +10,11 @@ pub(crate) fn pattern(name: &str) -> String {
     loop {
         let end = rest.find(['.', '/']).unwrap_or(rest.len());
         let part = &rest[..end];
+        // The two directions of Keras's bidirectional layers are of one kind.
+        let part = part
+            .strip_prefix("forward_")
+            .or_else(|| part.strip_prefix("backward_"))
+            .unwrap_or(part);
         let stem = part.trim_end_matches(|c: char| c.is_ascii_digit());
         parts.push(if stem.is_empty() && !part.is_empty() {
             "*".to_owned()
@@ -28,6 +33,18 @@ pub(crate) fn pattern(name: &str) -> String {
         if let Some(separator) = separators.get(i) {
             text.push(*separator);
         }
+    }
+    text
+}
+
+/// A name with only the components that are numbers left out: the same place in every block.
+pub(crate) fn block_pattern(name: &str) -> String {
+    let number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    let mut text = String::new();
+    for piece in name.split_inclusive(['.', '/']) {
+        let part = piece.trim_end_matches(['.', '/']);
+        text += if number(part) { "*" } else { part };
+        text += &piece[part.len()..];
     }
     text
 }
@@ -83,6 +100,8 @@ mod tests {
         assert_eq!(pattern("h.11.mlp.c_fc.weight"), "h.*.mlp.c_fc.weight");
         assert_eq!(pattern("dense_3/kernel"), pattern("dense/kernel"));
         assert_eq!(pattern("fc2.weight"), "fc.weight");
+        assert_eq!(block_pattern("blocks.11.fc2.weight"), "blocks.*.fc2.weight");
+        assert_ne!(block_pattern("blocks.1.fc1.weight"), block_pattern("blocks.1.fc2.weight"));
         assert!(natural("l.9.w") < natural("l.10.w"));
         assert_eq!(depth(["h.0.a.w", "h.11.a.w", "wte.w"].into_iter()), Some(12));
         assert_eq!(depth(["0.weight", "2.weight"].into_iter()), None);

@@ -21,7 +21,10 @@ pub(crate) fn by_name(name: &str, conv1d: bool) -> Option<(Layout, &'static str)
     let last = last.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':' || c == '_');
     if last.ends_with("kernel") {
         Some((Layout::InOut, "Keras and Flax name a kernel [in, out]"))
-    } else if last.ends_with("weight") || last.starts_with("weight_") {
+    } else if last.ends_with("weight")
+        || last.starts_with("weight_")
+        || (last == "original" && name.contains("parametrizations.weight."))
+    {
         Some((Layout::OutIn, "PyTorch names a weight [out, in]"))
     } else {
         None

@@ -82,6 +82,14 @@ const WEIGHTS: [(&str, &str); 8] = [
     ("W", "B"),
 ];
 
+/// What stands for a weight under PyTorch's weight and spectral normalization.
+const PARAMETRIZED: [&str; 4] = [
+    "parametrizations.weight.original1",
+    "parametrizations.weight.original",
+    "weight_v",
+    "weight_orig",
+];
+
 impl<'a> Names<'a> {
     pub(crate) fn new(tensors: impl IntoIterator<Item = &'a Tensor>) -> Self {
         let shapes: BTreeMap<&str, &[usize]> =
@@ -107,8 +115,20 @@ impl<'a> Names<'a> {
                 let stem = word.strip_suffix(weight)?;
                 vector(&format!("{stem}{bias}{}", &name[word.len()..]))
             })
+            .or_else(|| {
+                let stem = PARAMETRIZED.iter().find_map(|own| name.strip_suffix(own))?;
+                vector(&format!("{stem}bias"))
+            })
             // `weight_ih_l0`, `in_proj_weight`
             .or_else(|| vector(&name.replacen("weight", "bias", 1)).filter(|(of, _)| *of != name))
+    }
+
+    /// Weight normalization's row norms (Salimans and Kingma 2016), stored as [out, 1, ...] beside the directions.
+    fn is_magnitude(&self, name: &str) -> bool {
+        [("original0", "original1"), ("weight_g", "weight_v")].iter().any(|(own, other)| {
+            name.strip_suffix(own)
+                .is_some_and(|stem| self.shapes.contains_key(format!("{stem}{other}").as_str()))
+        })
     }
 
     /// The shape of the weight that a bias belongs to.
@@ -124,6 +144,13 @@ impl<'a> Names<'a> {
             .or_else(|| {
                 let of = name.replacen("bias", "weight", 1);
                 self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+            })
+            .or_else(|| {
+                let stem = name.strip_suffix("bias")?;
+                PARAMETRIZED.iter().find_map(|own| {
+                    let of = format!("{stem}{own}");
+                    self.shapes.get_key_value(of.as_str()).map(|(k, v)| (*k, *v))
+                })
             })
             .filter(|(of, _)| *of != name)
     }
@@ -141,7 +168,7 @@ impl<'a> Names<'a> {
         if let Some(reason) = buffer(name, shape) {
             return Err(reason.to_owned());
         }
-        let role = role(name, shape);
+        let role = if self.is_magnitude(name) { Role::Vector } else { role(name, shape) };
         Ok(match role {
             Role::Dense | Role::Conv => self.weight(role, name, shape, forced),
             Role::Embedding => {
@@ -222,6 +249,16 @@ impl<'a> Names<'a> {
         }
         if let Some((layout, why)) = by_name {
             return (Some(layout), why.to_owned());
+        }
+        // A kernel's axes are small and alike: [3, 3, 16, 32] and [32, 16, 3, 3].
+        let kernel = |axes: &[usize]| axes.iter().all(|n| *n == axes[0] && *n <= 11);
+        if let [first, second, .., third, last] = *shape {
+            let why = "small equal axes are those of a kernel";
+            match (kernel(&[first, second]), kernel(&[third, last])) {
+                (true, false) => return (Some(Layout::InOut), why.to_owned()),
+                (false, true) => return (Some(Layout::OutIn), why.to_owned()),
+                _ => {}
+            }
         }
         let why = if square {
             "square, and neither its name nor a bias tells the order; the fans are the same"
@@ -342,6 +379,9 @@ mod tests {
             ("h.0.attn.c_proj.weight", &[8, 8]),
         ];
         assert_eq!(part(&nano, "h.0.attn.c_proj.weight").layout, Some(Layout::OutIn));
+        let listed = part(&[("arr_0", &[3, 3, 16, 48])], "arr_0");
+        assert_eq!((listed.layout, fans(&listed).0), (Some(Layout::InOut), 144));
+        assert_eq!(part(&[("arr_0", &[3, 3, 3, 3])], "arr_0").layout, None);
         let plain = part(&[("W1", &[30, 10])], "W1");
         assert_eq!((plain.layout, plain.readings.len()), (None, 2));
         let named = part(&[("W1", &[30, 10]), ("b1", &[10])], "W1");

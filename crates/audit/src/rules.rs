@@ -248,7 +248,8 @@ impl Rule {
                 (scale(law, factor), format!("{initializer} x {times}"))
             }
         };
-        Ok(Some(Expected { name, law, source: format!("rule {}", self.name), scaled }))
+        let source = format!("rule {}", self.name);
+        Ok(Some(Expected { name, law, source, scaled, groups: self.groups }))
     }
 }
 

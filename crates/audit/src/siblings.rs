@@ -9,11 +9,11 @@ use crate::catalogue::{Candidate, Fault};
 use crate::checkpoint::Tensor;
 use crate::factor;
 use crate::facts::Facts;
-use crate::judge::{Expected, Limits, against, context};
+use crate::family::Family;
+use crate::judge::{Expected, Limits, SHAPE_BAND, against, context, sure};
 use crate::names::natural;
 use crate::record::{Severity, TensorRecord, Verdict};
 use crate::role::{Part, Role};
-use crate::tail::quantile;
 
 /// Fewest tensors that make a custom, and the share of them that must agree.
 const FEWEST: usize = 3;
@@ -32,6 +32,7 @@ pub(crate) fn expected(candidate: &Candidate, source: &str) -> Expected {
         },
         source: source.to_owned(),
         scaled: Expected::is_scaled(initializer),
+        groups: 1,
     }
 }
 
@@ -63,7 +64,7 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
             .collect();
         let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for &i in &of_role {
-            groups.entry(measured[i].record.group.clone()).or_default().push(i);
+            groups.entry(kind_of(&measured[i].record)).or_default().push(i);
         }
         // Where a role has too few members, the custom of all layers stands in.
         let shared = match custom(measured, &of_role, FEWEST) {
@@ -72,14 +73,24 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         };
         for members in groups.values() {
             // A stack may hold convolutions and a classifier under one pattern of names.
-            let group = &measured[members[0]].record.group;
+            let kind = kind_of(&measured[members[0]].record);
             let stack: Vec<usize> =
-                weights.iter().copied().filter(|&i| measured[i].record.group == *group).collect();
-            let last = stack.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+                weights.iter().copied().filter(|&i| kind_of(&measured[i].record) == kind).collect();
+            // The head is the last dense layer of all; a convolution before a classifier is none.
+            let dense = |i: usize| measured[i].part.role == Role::Dense;
+            let elsewhere = weights.iter().any(|i| dense(*i) && !stack.contains(i));
+            let last = stack
+                .iter()
+                .copied()
+                .max_by_key(|&i| natural(&measured[i].record.name))
+                .filter(|_| !elsewhere);
             if let Some(law) = custom(measured, members, FEWEST) {
                 apply(measured, members, &law, limits, true, last);
             } else if let Some(law) = &shared {
-                let same_kind = stack.len() >= FEWEST && of_role.len() < FEWEST;
+                // Of two of a kind one follows the custom, so that the other should.
+                let twin =
+                    members.len() == 2 && members.iter().any(|&i| follows(&measured[i], law));
+                let same_kind = twin || (stack.len() >= FEWEST && of_role.len() < FEWEST);
                 apply(measured, members, law, limits, same_kind, last);
             }
         }
@@ -88,6 +99,19 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         }
     }
     residuals(measured, limits);
+}
+
+/// The pattern of names, or the last words where those alone say what a weight is for.
+fn kind_of(record: &TensorRecord) -> String {
+    let mut words = record.group.rsplit(['.', '/']);
+    let (last, before) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let special = ["weight_hh_l", "weight_ih_l", "depthwise_kernel", "pointwise_kernel"];
+    match special.iter().find(|word| last.starts_with(*word)) {
+        Some(word) => format!("*{word}"),
+        // Keras's recurrent layers, in one direction or two.
+        None if before.ends_with("_cell") => format!("*{before}/{last}"),
+        None => record.group.clone(),
+    }
 }
 
 /// Where no law is shared but a mistake is, all follow from that one.
@@ -140,8 +164,12 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
         let Some(fit) = &measured[i].fit else { continue };
         let best = fit.best().map_or(0.0, |b| b.score);
         let mut names: BTreeMap<String, f64> = BTreeMap::new();
-        for scored in
-            fit.accepted.iter().filter(|s| s.candidate.fault.is_none() && best - s.score < AGAINST)
+        let part = &measured[i].part;
+        for scored in fit
+            .accepted
+            .iter()
+            .filter(|s| in_order(part, &s.candidate) && s.candidate.fault.is_none())
+            .filter(|s| best - s.score < AGAINST)
         {
             let entry =
                 names.entry(scored.candidate.initializer.to_string()).or_insert(f64::NEG_INFINITY);
@@ -161,6 +189,38 @@ fn custom(measured: &[Measured<'_>], members: &[usize], fewest: usize) -> Option
     (count >= 2 && count as f64 >= SHARE * members.len() as f64).then_some(name)
 }
 
+/// The candidate by which a tensor follows a law.
+fn following<'a>(m: &'a Measured<'_>, law: &str) -> Option<&'a Candidate> {
+    let fit = m.fit.as_ref()?;
+    let own = fit
+        .accepted
+        .iter()
+        .filter(|s| in_order(&m.part, &s.candidate) && s.candidate.fault.is_none())
+        .find(|s| s.candidate.initializer.to_string() == law);
+    own.map(|s| &s.candidate)
+}
+
+/// Whether a candidate reads the axes in the order that name or bias decides.
+fn in_order(part: &Part, candidate: &Candidate) -> bool {
+    let layout = candidate.reading.map(|i| part.readings[i].layout);
+    part.layout.is_none() || layout.is_none_or(|own| own == part.readings[0].layout)
+}
+
+fn follows(m: &Measured<'_>, law: &str) -> bool {
+    following(m, law).is_some()
+}
+
+/// The reading of the axes by which most of those that follow a law do.
+fn reading_of(measured: &[Measured<'_>], members: &[usize], law: &str) -> usize {
+    let mut votes: BTreeMap<usize, usize> = BTreeMap::new();
+    for reading in
+        members.iter().filter_map(|&i| following(&measured[i], law)).filter_map(|c| c.reading)
+    {
+        *votes.entry(reading).or_default() += 1;
+    }
+    votes.into_iter().max_by_key(|(reading, n)| (*n, usize::MAX - reading)).map_or(0, |v| v.0)
+}
+
 fn apply(
     measured: &mut [Measured<'_>],
     members: &[usize],
@@ -169,14 +229,12 @@ fn apply(
     same_kind: bool,
     last: Option<usize>,
 ) {
+    let reading = reading_of(measured, members, law);
     for &i in members {
         let m = &mut measured[i];
         let Some(fit) = &m.fit else { continue };
-        let own = fit
-            .accepted
-            .iter()
-            .find(|s| s.candidate.fault.is_none() && s.candidate.initializer.to_string() == law);
-        if let Some(scored) = own {
+        let own = following(m, law).cloned();
+        if let Some(candidate) = own {
             if m.record.law.as_deref() != Some(law) {
                 let name = m.record.law.replace(law.to_owned());
                 let wrong_scale = |f: &crate::record::Finding| f.kind == Verdict::WrongScale;
@@ -187,7 +245,7 @@ fn apply(
                 }
                 m.record.also.retain(|other| other != law);
                 m.record.also.extend(name.filter(|n| !m.record.also.contains(n)));
-                against(&mut m.record, &m.facts, &expected(&scored.candidate, "siblings"), limits);
+                against(&mut m.record, &m.facts, &expected(&candidate, "siblings"), limits);
             }
             continue;
         }
@@ -195,20 +253,26 @@ fn apply(
         let blamed = fit.best().is_some_and(|b| b.candidate.fault.is_some());
         let head = Some(i) == last && is_stack(&m.record.name);
         let Ok(initializer) = law.parse::<Initializer>() else { continue };
-        let Some(law_here) = here(&initializer, &m.part, m.tensor) else { continue };
+        let Some(law_here) = here(&initializer, &m.part, m.tensor, reading) else { continue };
         let ratio = m.facts.std / m.facts.rounded_std(&law_here);
         let siblings = Expected {
             name: law.to_owned(),
             law: law_here.clone(),
             source: "siblings".to_owned(),
             scaled: Expected::is_scaled(&initializer),
+            groups: 1,
         };
         let context = context(&m.part, &siblings, limits);
         let error = m.facts.log_std_error(law_here.kurtosis().unwrap_or(3.0));
-        let factor = factor::name(ratio, limits.band.max(3.0 * error), &context);
-        let off = (ratio - 1.0).abs() > limits.band;
-        if off && ratio.ln().abs() < quantile(limits.level) * error {
-            continue; // too few values to tell
+        let factor = factor::name(ratio, limits.band.max(3.0 * error), error, &context);
+        let mut off = (ratio - 1.0).abs() > limits.band;
+        let kurtosis = law_here.kurtosis().unwrap_or(3.0);
+        if off && !sure(ratio, m.facts.count(), kurtosis, limits.level) {
+            // Too few values to tell the scale; the shape may still tell.
+            if !another_shape(&m.facts, &law_here, limits) {
+                continue;
+            }
+            off = false;
         }
         let what = match (&factor, off) {
             (Some(f), _) => format!(
@@ -252,6 +316,18 @@ fn apply(
     }
 }
 
+/// Whether the values have another shape than a law: rows that are not orthogonal, or another distribution.
+fn another_shape(facts: &Facts, law: &Law, limits: &Limits) -> bool {
+    match Family::of(law) {
+        Some(Family::Sphere(_)) => facts.structure.products.as_ref().is_some_and(|p| !p.orthogonal),
+        Some(family) => {
+            let (distance, p) = facts.distance(&facts.member(family));
+            distance > SHAPE_BAND && p < limits.level
+        }
+        None => false,
+    }
+}
+
 /// Layers that stand in one stack, the last of which may be a head with a rule of its own.
 fn is_stack(name: &str) -> bool {
     let parts: Vec<&str> = name.split(['.', '/']).collect();
@@ -259,8 +335,8 @@ fn is_stack(name: &str) -> bool {
     !block
 }
 
-fn here(initializer: &Initializer, part: &Part, tensor: &Tensor) -> Option<Law> {
-    match part.readings.first() {
+fn here(initializer: &Initializer, part: &Part, tensor: &Tensor, reading: usize) -> Option<Law> {
+    match part.readings.get(reading).or(part.readings.first()) {
         Some(reading) => initializer.law(&reading.shape).ok(),
         None => initializer
             .law(&gainstage_spec::WeightShape::dense(1, tensor.elements().max(1)).ok()?)
@@ -279,24 +355,45 @@ fn residuals(measured: &mut [Measured<'_>], limits: &Limits) {
         return;
     }
     let base = stds.iter().sum::<f64>() / stds.len() as f64;
+    let factor = (2.0 * layers as f64).sqrt();
     for m in measured.iter_mut().filter(|m| m.record.name.ends_with("c_proj.weight")) {
-        let same = (m.facts.std / base - 1.0).abs() < 0.05;
-        if !same || m.record.findings.iter().any(|f| f.severity == Severity::Finding) {
+        let near = |std: f64| (m.facts.std / std - 1.0).abs() < 0.05;
+        let (never, twice) = (near(base), near(base / (factor * factor)));
+        let told = |f: &crate::record::Finding| {
+            f.severity == Severity::Finding && f.kind > Verdict::WrongScale
+        };
+        if !(never || twice) || m.record.findings.iter().any(told) {
             continue;
         }
-        let factor = (2.0 * layers as f64).sqrt();
+        // What its siblings say of the scale follows from this.
+        let stale = [Verdict::Unexplained, Verdict::WrongScale];
+        m.record.findings.retain(|f| !stale.contains(&f.kind));
         let expected = Expected {
             name: format!("{} x 1/sqrt(2L)", m.record.law.clone().unwrap_or_default()),
             law: Law::Normal { mean: 0.0, std: base / factor },
             source: "GPT-2".to_owned(),
             scaled: false,
+            groups: 1,
         };
         against(&mut m.record, &m.facts, &expected, limits);
-        m.record.factor = Some("sqrt(2L)".to_owned());
-        let text = format!(
-            "std {:.4e} is that of the layers before it; GPT-2 divides the projections that end a residual branch by sqrt(2L) = {factor:.3}, L = {layers}: the depth factor was not applied",
-            m.facts.std
+        let rule = format!(
+            "GPT-2 divides the projections that end a residual branch by sqrt(2L) = {factor:.3}, L = {layers}"
         );
+        let (name, text) = if never {
+            let text = format!(
+                "std {:.4e} is that of the layers before it; {rule}: the depth factor was not applied",
+                m.facts.std
+            );
+            ("sqrt(2L)", text)
+        } else {
+            let text = format!(
+                "std {:.4e} is {:.3} of that of the layers before it; {rule}: the depth factor was applied twice",
+                m.facts.std,
+                m.facts.std / base
+            );
+            ("1/sqrt(2L)", text)
+        };
+        m.record.factor = Some(name.to_owned());
         m.record.notice(Verdict::WrongScale, Severity::Finding, text);
     }
 }

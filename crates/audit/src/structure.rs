@@ -6,6 +6,7 @@ use nalgebra::DMatrix;
 
 use crate::checkpoint::Tensor;
 use crate::dtype::decode_f32;
+use crate::facts::Core;
 use crate::scan::{Lines, Scan};
 
 /// Operations that the products of sampled rows may take.
@@ -58,16 +59,20 @@ pub(crate) fn structure(
     bytes: &[u8],
     scan: &Scan,
     columns: usize,
-    std: f64,
+    core: &Core,
+    epsilon: f64,
 ) -> Structure {
     let m = &scan.moments;
-    if scan.rows.len() < 2 || m.non_finite() > 0 || !(std > 0.0) || m.min() == m.max() {
+    if scan.rows.len() < 2 || m.non_finite() > 0 || !(core.std > 0.0) || m.min() == m.max() {
         return Structure::default();
     }
     let kurtosis = m.kurtosis();
     let (count, size) = (scan.rows.len(), tensor.dtype().bytes());
-    let mut rows = lines(&scan.rows, columns, kurtosis);
-    let mut across = lines(&scan.columns, count, kurtosis);
+    let tame = (core.outliers > 0).then(|| tame(tensor, bytes, scan, columns, core.range));
+    let (of_rows, of_columns) =
+        tame.as_ref().map_or((&scan.rows, &scan.columns), |(rows, columns)| (rows, columns));
+    let mut rows = lines(of_rows, columns, kurtosis);
+    let mut across = lines(of_columns, count, kurtosis);
     // Equal sums are equal lines only where the bytes say so: an 8-bit format has few sums.
     let value = |row: usize, column: usize| {
         let start = (row * columns + column) * size;
@@ -75,8 +80,48 @@ pub(crate) fn structure(
     };
     rows.keep_equal(|a, b| (0..columns).all(|c| value(a, c) == value(b, c)));
     across.keep_equal(|a, b| (0..count).all(|r| value(r, a) == value(r, b)));
-    let products = products(tensor, bytes, scan.rows.len(), columns);
+    let products = products(tensor, bytes, scan.rows.len(), columns, epsilon);
     Structure { rows, columns: across, products }
+}
+
+/// The sums of rows and columns without the few wild values of a line, which are no property of the line; a
+/// line of which more than a tenth is wild keeps them.
+fn tame(
+    tensor: &Tensor,
+    bytes: &[u8],
+    scan: &Scan,
+    columns: usize,
+    range: (f64, f64),
+) -> (Lines, Lines) {
+    let wild = |x: f64| !(range.0..=range.1).contains(&x);
+    let count = scan.rows.len();
+    let (mut of_rows, mut of_columns) =
+        (vec![(0usize, 0.0, 0.0); count], vec![(0, 0.0, 0.0); columns]);
+    let mut values = Vec::new();
+    let size = (columns * tensor.dtype().bytes()).max(1);
+    for (row, part) in of_rows.iter_mut().zip(bytes.chunks_exact(size)) {
+        decode_f32(tensor.dtype(), tensor.endian(), part, &mut values);
+        for (column, x) in of_columns.iter_mut().zip(&values) {
+            let x = f64::from(*x);
+            if wild(x) {
+                for line in [&mut *row, column] {
+                    *line = (line.0 + 1, line.1 + x, line.2 + x * x);
+                }
+            }
+        }
+    }
+    let without = |lines: &Lines, wild: &[(usize, f64, f64)], length: usize| {
+        let mut kept = lines.clone();
+        for (i, (n, sum, square)) in wild.iter().enumerate() {
+            if *n > 0 && *n <= (length / 10).max(1) && *n < length {
+                let share = length as f64 / (length - n) as f64;
+                kept.sums[i] = (kept.sums[i] - sum) * share;
+                kept.squares[i] = ((kept.squares[i] - square) * share).max(0.0);
+            }
+        }
+        kept
+    };
+    (without(&scan.rows, &of_rows, columns), without(&scan.columns, &of_columns, count))
 }
 
 /// `values` is the number of values in each line.
@@ -139,13 +184,19 @@ impl LineFacts {
 
 /// Wilson and Hilferty (1931): the cube root of a gamma variable of mean 1 and that variance is nearly
 /// normal.
-fn cube_root_z(ratio: f64, variance: f64) -> f64 {
+pub(crate) fn cube_root_z(ratio: f64, variance: f64) -> f64 {
     let v = variance / 9.0;
     (ratio.cbrt() - (1.0 - v)) / v.sqrt()
 }
 
 /// Multiplies evenly spaced rows, or columns where those are fewer.
-fn products(tensor: &Tensor, bytes: &[u8], rows: usize, columns: usize) -> Option<Products> {
+fn products(
+    tensor: &Tensor,
+    bytes: &[u8],
+    rows: usize,
+    columns: usize,
+    epsilon: f64,
+) -> Option<Products> {
     let by_rows = rows <= columns;
     let (count, length) = if by_rows { (rows, columns) } else { (columns, rows) };
     if count < 2 || length < 8 {
@@ -194,13 +245,13 @@ fn products(tensor: &Tensor, bytes: &[u8], rows: usize, columns: usize) -> Optio
     }
     let squared_cosine = sum / f64::max(pairs, 1.0) * values as f64;
     let mean = lengths.iter().sum::<f64>() / lines as f64;
-    let rounding = (4.0 * tensor.dtype().epsilon()).clamp(4e-6, 0.02);
+    let rounding = (4.0 * epsilon).clamp(4e-6, 0.02);
     // Whole lines only: a part of an orthogonal row is not orthogonal.
     let orthogonal = values == length
         && squared_cosine < 0.3
         && largest.0.abs() < rounding
         && lengths.iter().all(|l| (l / mean - 1.0).abs() < rounding);
-    let rank = rank(gram, tensor.dtype().epsilon(), values);
+    let rank = rank(gram, epsilon, values);
     Some(Products { lines, values, rank, squared_cosine, largest, orthogonal })
 }
 

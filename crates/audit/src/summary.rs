@@ -1,7 +1,7 @@
 //! What an audit says of a checkpoint as a whole.
 
 use crate::audit::Measured;
-use crate::copies::{Copy, Kind};
+use crate::copies::{Copy, Kind, Order};
 use crate::record::{CheckpointRecord, Severity, StepZero, Verdict};
 use crate::role::Role;
 
@@ -78,6 +78,11 @@ pub(crate) fn copy_sentence(
     };
     let tables = [first, second].map(|m| m.part.role == Role::Embedding);
     let tied = tables == [true, true] || (tables[0] && head(second)) || (tables[1] && head(first));
+    let (order, which) = match copy.order {
+        Order::Stored => ("", "its first"),
+        Order::Transposed => (", one of the two transposed", "its first"),
+        Order::Rearranged => (", in another order", "its"),
+    };
     match copy.kind {
         Kind::Identical if tied => {
             (Verdict::Duplicate, Severity::Note, format!("tied to {name}: the same values"))
@@ -85,7 +90,7 @@ pub(crate) fn copy_sentence(
         Kind::Identical => (
             Verdict::Duplicate,
             Severity::Finding,
-            format!("every value is that of {name}: drawn with the same seed, or copied"),
+            format!("every value is that of {name}{order}: drawn with the same seed, or copied"),
         ),
         Kind::Scaled => {
             let ratio = copy.correlation.signum() * second.facts.std / first.facts.std;
@@ -93,7 +98,7 @@ pub(crate) fn copy_sentence(
                 Verdict::Duplicate,
                 Severity::Finding,
                 format!(
-                    "its first {} values are {ratio:.4} times those of {name}: drawn with the same seed",
+                    "{which} {} values are {ratio:.4} times those of {name}{order}: drawn with the same seed",
                     copy.compared
                 ),
             )
@@ -102,7 +107,7 @@ pub(crate) fn copy_sentence(
             Verdict::Correlated,
             Severity::Finding,
             format!(
-                "its first {} values have correlation {:.3} with those of {name} (p = {:.1e})",
+                "{which} {} values have correlation {:.3} with those of {name}{order} (p = {:.1e})",
                 copy.compared, copy.correlation, copy.p_value
             ),
         ),

@@ -6,9 +6,9 @@ use crate::audit::Measured;
 use crate::checkpoint::{Checkpoint, Tensor};
 use crate::facts::Facts;
 use crate::infer::{Fit, infer};
-use crate::judge::{Limits, SHAPE_BAND, against, blank, general, ranking, stated};
+use crate::judge::{Limits, SHAPE_BAND, against, blank, general, ranking, stated, zeros};
 use crate::record::{Picture, Severity, TensorRecord, Verdict};
-use crate::role::Part;
+use crate::role::{Part, Role};
 use crate::rules::Rules;
 use crate::{AuditError, siblings, special};
 
@@ -88,6 +88,9 @@ fn inferred(
             record.law = Some(initializer.to_string());
             "inferred".clone_into(&mut record.law_source);
             record.std_expected = Some(0.0);
+        } else if part.role == Role::Bias && special::zeros_and_ones(facts) {
+            record.law = Some(special::FORGET_GATE.to_owned());
+            "inferred".clone_into(&mut record.law_source);
         }
         return false;
     };
@@ -144,6 +147,9 @@ fn inferred(
                 if part.role.is_weight() { Severity::Finding } else { Severity::Warning };
             record.notice(Verdict::WrongLaw, severity, text);
         }
+    }
+    if part.role.is_weight() {
+        zeros(record, facts);
     }
     false
 }

@@ -14,7 +14,7 @@ use crate::role::{Names, Part, Role};
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tensor::measure;
-use crate::{AuditError, siblings, special, summary};
+use crate::{AuditError, siblings, special, summary, vectors};
 
 /// The tensors of one checkpoint with their parts, and what is left out.
 pub(crate) struct Unit<'a> {
@@ -67,6 +67,7 @@ impl<'a> Unit<'a> {
         let mut measured = measure_all(checkpoint, parts, &limits, rules)?;
         if rules.is_none() {
             siblings::compare(&mut measured, &limits);
+            vectors::compare(&mut measured, &limits);
         }
         after_training(&mut measured);
         repeats(&mut measured, level);
