@@ -43,7 +43,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::uniform(width, depth, &Initializer::he_normal(), &Activation::Relu)?;
     let measured = |grams: bool| {
         let setup = Setup { trials: 1, batch, grams, ..Setup::default() };
-        shortest(&|| Ok(drop(measure(&network, &setup)?)))
+        shortest(&|| {
+            measure(&network, &setup)?;
+            Ok(())
+        })
     };
     let (without, with) = (measured(false)?, measured(true)?);
     println!("depth {depth}, width {width}, batch {batch}, {threads} threads, f32");
