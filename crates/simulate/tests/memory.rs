@@ -50,7 +50,7 @@ fn memory_grows_with_depth_by_what_the_way_back_needs() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("a thread");
     pool.install(|| {
         // Beside a layer's signals: its statistics, which no width enters.
-        let statistics = 1024;
+        let statistics = 1536;
         // What the products' library sets up once.
         peak(1, &Activation::Relu);
         for (activation, of_signals) in [

@@ -133,8 +133,8 @@ impl<T: Compute> Pass<'_, T> {
             effective_rank: None,
             moments: self.setup.moments.then(|| {
                 Box::new(SignalMoments {
-                    pre_activation: T::moments(z),
-                    activation: T::moments(h),
+                    pre_activation: divided::moments(z),
+                    activation: divided::moments(h),
                     ..SignalMoments::default()
                 })
             }),
@@ -163,7 +163,7 @@ impl<T: Compute> Pass<'_, T> {
             trace.weight_gradient = Energy::of(&by_weight);
             trace.batch_weight_gradient = whole.map(|s| s / (inputs as f64 * dense.width as f64));
             if let Some(moments) = &mut trace.moments {
-                moments.error_signal = T::moments(gradient);
+                moments.error_signal = divided::moments(gradient);
             }
         }
         observer.backward(index, gradient);

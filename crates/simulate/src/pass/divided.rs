@@ -4,8 +4,10 @@
 //! number of threads.
 
 use gainstage_spec::Activation;
+use gainstage_stats::Moments;
 use rayon::prelude::*;
 
+use super::Compute;
 use crate::inputs::{dot, sum_of_squares};
 use crate::{Real, kernel};
 
@@ -41,6 +43,18 @@ pub(super) fn by_row<T: Real>(
     } else {
         values.par_chunks_exact(width).map(of_row).collect()
     }
+}
+
+/// [`Compute::moments`].
+pub(super) fn moments<T: Compute>(values: &[T]) -> Moments {
+    if values.len() < DIVIDED {
+        return T::moments(values);
+    }
+    let pieces: Vec<Moments> = values.par_chunks(DIVIDED / 2).map(T::moments).collect();
+    pieces.iter().fold(Moments::new(), |mut all, piece| {
+        all.merge(piece);
+        all
+    })
 }
 
 /// Each input's mean square, in f64.
