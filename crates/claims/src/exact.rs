@@ -75,31 +75,31 @@ fn cases() -> Result<Vec<Case>, ClaimError> {
     let pairs = |correlation| Inputs::CorrelatedPairs { correlation };
     Ok(vec![
         Case {
-            name: "ReLU, 48 × 12",
+            name: "ReLU",
             network: perceptron(&[48; 13], "he_normal", Activation::Relu)?,
             batch: 4,
             inputs: Inputs::Gaussian,
         },
         Case {
-            name: "tanh, 48 × 12, close inputs",
+            name: "tanh, close inputs",
             network: perceptron(&[48; 13], tanh, Activation::Tanh)?,
             batch: 2,
             inputs: pairs(0.99),
         },
         Case {
-            name: "ReLU, 40-96-24-64-17-48",
+            name: "ReLU, rectangular",
             network: perceptron(&[40, 96, 24, 64, 17, 48], "he_normal", Activation::Relu)?,
             batch: 4,
             inputs: Inputs::Sphere,
         },
         Case {
-            name: "tanh, orthogonal, 24 × 8",
+            name: "orthogonal, tanh",
             network: perceptron(&[24; 9], "orthogonal(1.2)", Activation::Tanh)?,
             batch: 2,
             inputs: pairs(0.5),
         },
         Case {
-            name: "residual, LayerNorm, 32 × 8",
+            name: "residual, LayerNorm",
             network: Network::new(32, layers)?,
             batch: 2,
             inputs: pairs(0.5),
@@ -226,7 +226,7 @@ fn agreement(lab: &Lab) -> Result<Outcome, ClaimError> {
             significant(least)
         ),
         experiment: format!(
-            "{} networks of width 17 to 96, {draws} draws of every weight and {draws} without, 2 or 4 inputs",
+            "{} networks of width 17 to 96 and depth 5 to 12, {draws} draws of every weight and {draws} without, 2 or 4 inputs",
             cases.len()
         ),
         figures: vec![figure],

@@ -99,6 +99,11 @@ impl Images {
         &self.lit[self.starts[index]..self.starts[index + 1]]
     }
 
+    /// Where an image's list begins and ends.
+    pub(crate) fn place(&self, index: usize) -> &[usize] {
+        &self.starts[index..index + 2]
+    }
+
     /// Per pixel, the number of images in which it is not zero.
     pub(crate) fn lit_counts(&self) -> &[u32] {
         &self.lit_counts

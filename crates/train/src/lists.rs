@@ -1,4 +1,10 @@
 use crate::images::{Images, Lit};
+use crate::kernel;
+
+/// How many images ahead their lists are sent for, and where these lie: much earlier, and the optimiser's
+/// slots drive them out of the caches again.
+const LISTS_AHEAD: usize = 4;
+const PLACES_AHEAD: usize = 12;
 
 /// The lit pixels of one batch, pixel by pixel: in which samples, and how bright.
 pub(crate) struct Lists {
@@ -28,7 +34,13 @@ impl Lists {
 
     pub(crate) fn fill(&mut self, images: &Images, batch: &[u32]) {
         self.ends.copy_from_slice(&self.starts);
+        let place = |image: &u32| kernel::prefetch(images.place(*image as usize));
+        let list = |image: &u32| kernel::prefetch(images.image(*image as usize));
+        batch.iter().take(PLACES_AHEAD).for_each(place);
+        batch.iter().take(LISTS_AHEAD).for_each(list);
         for (sample, &image) in batch.iter().enumerate() {
+            batch.get(sample + PLACES_AHEAD).into_iter().for_each(place);
+            batch.get(sample + LISTS_AHEAD).into_iter().for_each(list);
             for lit in images.image(image as usize) {
                 let end = &mut self.ends[usize::from(lit.index)];
                 self.samples[*end as usize] = Lit { index: sample as u16, value: lit.value };

@@ -4,7 +4,6 @@ use rayon::prelude::*;
 use crate::block::{Block, Pass, samples_of_block};
 use crate::fit::{check_fit, shuffle};
 use crate::images::Images;
-use crate::kernel;
 use crate::lists::Lists;
 use crate::program::Op;
 use crate::schedule::Schedule;
@@ -198,11 +197,9 @@ impl<'a> Training<'a> {
         self.step_losses.reserve(steps);
         self.schedule.reserve(steps);
         let (mut loss, mut right, mut seen) = (0.0, 0usize, 0usize);
-        let batches = order.chunks(self.protocol.batch);
-        let following = batches.clone().skip(1).chain(std::iter::once(&[][..]));
-        for (index, (batch, next)) in batches.zip(following).enumerate() {
+        for (index, batch) in order.chunks(self.protocol.batch).enumerate() {
             self.watch.looks = self.protocol.watch_layers && index + 1 == steps;
-            let (batch_loss, batch_right) = self.prefetched_step(batch, next, divided);
+            let (batch_loss, batch_right) = self.step_of(batch, divided);
             loss += batch_loss;
             right += batch_right;
             seen += batch.len();
@@ -223,7 +220,7 @@ impl<'a> Training<'a> {
     /// If there are more samples than a batch has, or none, or one that the data do not have.
     pub fn step(&mut self, batch: &[u32]) -> (f64, usize) {
         assert!(!batch.is_empty(), "a step without samples");
-        let (loss, right) = self.prefetched_step(batch, &[], false);
+        let (loss, right) = self.step_of(batch, false);
         (loss / batch.len() as f64, right)
     }
 
@@ -240,9 +237,8 @@ impl<'a> Training<'a> {
     }
 
     /// Forward, loss, backward, update. Returns the batch's summed loss and hits.
-    fn prefetched_step(&mut self, batch: &[u32], next: &[u32], divided: bool) -> (f64, usize) {
+    fn step_of(&mut self, batch: &[u32], divided: bool) -> (f64, usize) {
         if let Some(sparse) = &mut self.sparse {
-            kernel::prefetch(sparse.images, next);
             sparse.lists.fill(sparse.images, batch);
             let (lit, layer) = (sparse.lists.lit(), &mut self.model.layers[0]);
             self.learning[0].catch_up(lit, &mut sparse.taken, &self.schedule, layer);

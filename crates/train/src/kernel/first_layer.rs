@@ -60,17 +60,15 @@ dispatched!(
     )
 );
 
-/// Starts to load the images of a batch into the near caches. In shuffled order every one is a miss.
+/// Starts to load a slice into the near caches. What belongs to an image is a miss, in shuffled order.
 #[allow(unsafe_code)]
-pub(crate) fn prefetch(images: &Images, batch: &[u32]) {
+pub(crate) fn prefetch<T>(list: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for &image in batch {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        const LINE: usize = 64 / size_of::<Lit>();
-        let list = images.image(image as usize);
-        for lit in list.iter().step_by(LINE).chain(list.last()) {
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        for value in list.iter().step_by(64 / size_of::<T>()).chain(list.last()) {
             // SAFETY: a prefetch reads nothing, whatever the address; this one is valid.
-            unsafe { _mm_prefetch::<_MM_HINT_T1>(std::ptr::from_ref(lit).cast()) };
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) };
         }
     }
 }
