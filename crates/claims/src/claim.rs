@@ -92,7 +92,7 @@ pub enum Chapter {
     MeanField,
     /// What one network of finite width does.
     FiniteWidth,
-    /// How this report draws most of its networks.
+    /// Draws of what weights do, without the weights.
     Exact,
     /// Singular values, skip connections, normalization.
     Structure,

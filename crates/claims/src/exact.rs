@@ -22,7 +22,7 @@ pub(crate) const CLAIMS: [Claim; 2] = [
         chapter: Chapter::Exact,
         statement: "What Gaussian or orthogonal weights do to a batch, forward, backward and in the weights' gradients, can be drawn without drawing \
                     the weights, with exactly their law.",
-        source: "ours: half of this report's networks are drawn so; the argument is in the documentation of gainstage-simulate",
+        source: "ours: this report draws its networks so wherever that is cheaper; the argument is in the documentation of gainstage-simulate",
         prediction: "Given a layer's batch H, the rows of W H are independent and normal with covariance (sigma_w^2/fan_in) H'H; given Z = W H, what D \
                      sends back is W'D = H (H'H)^+ Z'D plus an independent normal part off the span of H. No statistic tells the two methods apart.",
         rule: "Five networks, other seeds on either side. Of the logarithms of the last pre-activations' second moment, of the first layer's error signal's, of a \

@@ -8,21 +8,21 @@ use gainstage_theory::Prediction;
 
 use super::answer::{Answer, FAMILY_RATE};
 
+/// Columns of the three quantities that are predicted and measured in every layer.
+pub(crate) const QUANTITIES: [&str; 9] = [
+    "forward predicted",
+    "measured",
+    "",
+    "gradient predicted",
+    "measured",
+    "",
+    "weight gradient predicted",
+    "measured",
+    "",
+];
+
 pub(super) fn table(answer: &Answer) -> Table {
-    let columns = [
-        "layer",
-        "fan in",
-        "fan out",
-        "forward predicted",
-        "measured",
-        "",
-        "gradient predicted",
-        "measured",
-        "",
-        "weight gradient predicted",
-        "measured",
-        "",
-    ];
+    let columns = [&["layer", "fan in", "fan out"][..], &QUANTITIES].concat();
     let caption = format!(
         "Typical second moments over {} draws; every test at {:.1e} (family {:.1e})",
         answer.trials,

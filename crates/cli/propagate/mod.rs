@@ -18,6 +18,7 @@ use gainstage_theory::{Options, Prediction, predict};
 use crate::args::{self, Common, Propagate, Storage};
 use crate::{Exit, output, progress};
 pub(crate) use answer::{Answer, BatchRow, FAMILY_RATE, Quantity};
+pub(crate) use document::QUANTITIES;
 pub(crate) use inputs::batch as inputs_of;
 
 /// A network measured and judged.

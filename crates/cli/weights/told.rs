@@ -3,24 +3,10 @@
 use gainstage_report::{Axis, Cell, Figure, Mark, Panel, Point, Table};
 
 use super::{Answer, Quantity, Row};
-use crate::propagate::FAMILY_RATE;
+use crate::propagate::{FAMILY_RATE, QUANTITIES};
 
 pub(super) fn table(answer: &Answer) -> Table {
-    let columns = [
-        "layer",
-        "tensor",
-        "fan in",
-        "fan out",
-        "forward predicted",
-        "measured",
-        "",
-        "gradient predicted",
-        "measured",
-        "",
-        "weight gradient predicted",
-        "measured",
-        "",
-    ];
+    let columns = [&["layer", "tensor", "fan in", "fan out"][..], &QUANTITIES].concat();
     let caption = format!(
         "Second moments of one batch through these weights, beside those of a typical draw; every test at {:.1e} (family {:.1e})",
         FAMILY_RATE / (3 * answer.layers.len()) as f64,
