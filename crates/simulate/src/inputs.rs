@@ -4,6 +4,7 @@ use gainstage_init::{Key, Purpose};
 use gainstage_spec::{Initializer, Inputs, WeightShape};
 
 use crate::pass::Compute;
+use crate::vector::{Kernel, LANES, Vector, dispatch};
 use crate::{InputSource, Real, Setup, SimulateError};
 
 /// The batch of a trial, `batch x width`, row after row.
@@ -100,13 +101,41 @@ pub(crate) fn sum_of_squares<T: Real>(row: &[T]) -> f64 {
 
 /// Likewise.
 pub(crate) fn dot<T: Real>(a: &[T], b: &[T]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let ((a, rest_a), (b, rest_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    for (a, b) in a.iter().zip(b) {
-        for i in 0..8 {
-            sums[i] += a[i].to_f64() * b[i].to_f64();
-        }
+    scaled_dot(a, b, 1.0)
+}
+
+/// The dot product of `scale a` and `scale b`.
+pub(crate) fn scaled_dot<T: Real>(a: &[T], b: &[T], scale: f64) -> f64 {
+    dispatch(Dot { a, b, scale })
+}
+
+/// Eight sums in f64, of the same bits in every compilation: nothing is fused.
+struct Dot<'a, T> {
+    a: &'a [T],
+    b: &'a [T],
+    scale: f64,
+}
+
+impl<T: Real> Dot<'_, T> {
+    #[inline(always)]
+    fn product(&self, a: T, b: T) -> f64 {
+        (self.scale * a.to_f64()) * (self.scale * b.to_f64())
     }
-    let rest = rest_a.iter().zip(rest_b).map(|(a, b)| a.to_f64() * b.to_f64());
-    sums.iter().sum::<f64>() + rest.sum::<f64>()
+}
+
+impl<T: Real> Kernel for Dot<'_, T> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<V: Vector>(self) -> f64 {
+        let mut sums = [0.0f64; LANES];
+        let ((a, rest_a), (b, rest_b)) = (self.a.as_chunks::<LANES>(), self.b.as_chunks::<LANES>());
+        for (a, b) in a.iter().zip(b) {
+            for i in 0..LANES {
+                sums[i] += self.product(a[i], b[i]);
+            }
+        }
+        let rest = rest_a.iter().zip(rest_b).map(|(&a, &b)| self.product(a, b));
+        sums.iter().sum::<f64>() + rest.sum::<f64>()
+    }
 }

@@ -75,23 +75,27 @@ pub(crate) fn dead_units<T: Real>(phi: &Activation, z: &[T], units: usize) -> us
         }
         return dead;
     }
-    let flat = |v: f64| phi.derivative(v) == 0.0;
-    (0..units).filter(|&unit| z.chunks_exact(units).all(|row| flat(row[unit].to_f64()))).count()
+    (0..units).filter(|&unit| z.chunks_exact(units).all(|row| is_flat(phi, row[unit]))).count()
 }
 
-/// Share of units whose derivative is exactly zero for every one of the `batch` inputs; `None` for
-/// an activation whose derivative never is.
-pub(crate) fn dead_share<T: Real>(phi: &Activation, z: &[T], batch: usize) -> Option<f64> {
-    let units = z.len() / batch;
-    can_die(phi).then(|| dead_units(phi, z, units) as f64 / units as f64)
+/// Sets `alive` where a unit's derivative is not exactly zero for every input of a chunk, `inputs x units`.
+pub(crate) fn mark_alive<T: Real>(phi: &Activation, z: &[T], alive: &mut [bool]) {
+    for row in z.chunks_exact(alive.len()) {
+        for (alive, &z) in alive.iter_mut().zip(row) {
+            *alive |= if *phi == Activation::Relu { z > T::ZERO } else { !is_flat(phi, z) };
+        }
+    }
 }
 
-/// Share of values of a bounded activation within 2.5% of the range of either end; `None` for an
+fn is_flat<T: Real>(phi: &Activation, z: T) -> bool {
+    phi.derivative(z.to_f64()) == 0.0
+}
+
+/// Number of values of a bounded activation within 2.5% of the range of either end; `None` for an
 /// unbounded one.
-pub(crate) fn saturated_share<T: Real>(phi: &Activation, h: &[T]) -> Option<f64> {
+pub(crate) fn saturated<T: Real>(phi: &Activation, h: &[T]) -> Option<usize> {
     let (low, high) = phi.saturation_bounds()?;
-    let count = h.iter().filter(|v| !(low..=high).contains(&v.to_f64())).count();
-    Some(count as f64 / h.len() as f64)
+    Some(h.iter().filter(|v| !(low..=high).contains(&v.to_f64())).count())
 }
 
 /// Rescales each row to mean square 1 about nothing (RMS) or about its mean (layer), or each column

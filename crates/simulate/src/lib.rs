@@ -91,6 +91,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod vector;
 
 pub use error::SimulateError;
 pub use given::{ErrorSignals, GivenLayer, GivenMeasured, measure_given};
@@ -99,7 +100,7 @@ pub use kernel::{activate, pull_back};
 pub use measure::{measure, measure_with_progress};
 pub use method::{Choice, Method, choose};
 pub use precision::Precision;
-pub use product::{Matrix, Real, add_product, divided_product, product};
+pub use product::{Matrix, Real, add_product, divided_product, product, transpose};
 pub use setup::{InputSource, Setup};
 pub use trace::{
     Breakdown, BreakdownKind, Draw, Energy, LayerDraw, LayerHistograms, LayerMeasured, Measured,

@@ -7,25 +7,27 @@ const CHUNK: usize = 4096;
 /// the order of additions.
 const LANES: usize = 8;
 
-pub(crate) fn extend<T: Copy + PartialOrd + Into<f64>>(moments: &mut Moments, values: &[T]) {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") {
-        #[target_feature(enable = "avx2")]
-        fn wide<T: Copy + PartialOrd + Into<f64>>(moments: &mut Moments, values: &[T]) {
-            extend_portable(moments, values);
-        }
-        // SAFETY: the feature that the function was compiled for was detected just now.
-        #[allow(unsafe_code)] // half the time of the portable code, which it is
-        return unsafe { wide(moments, values) };
-    }
-    extend_portable(moments, values);
+pub(crate) fn extend<T: Value>(moments: &mut Moments, values: &[T]) {
+    extend_by(moments, values, spread, power_sums);
 }
 
-/// The same bits for every instruction set: lanes are added in one order, and nothing is fused.
-#[inline(always)]
-fn extend_portable<T: Copy + PartialOrd + Into<f64>>(moments: &mut Moments, values: &[T]) {
+/// What is summed: `f32` or `f64`.
+pub(crate) trait Value: Copy + PartialOrd + Into<f64> {}
+impl Value for f32 {}
+impl Value for f64 {}
+
+type Lanes = [f64; LANES];
+
+/// `spread` and `power_sums` in one compilation; all give the same bits, since lanes are added in one order
+/// and nothing is fused.
+fn extend_by<T: Value>(
+    moments: &mut Moments,
+    values: &[T],
+    spread: impl Fn(&[T]) -> (Lanes, [T; 2]),
+    power_sums: impl Fn(&[T], f64) -> [Lanes; 4],
+) {
     for chunk in values.chunks(CHUNK) {
-        match chunk_moments(chunk) {
+        match chunk_moments(chunk, &spread, &power_sums) {
             Some(of_chunk) => moments.merge(&of_chunk),
             // NaN, infinities, or finite f64 whose sum overflows: value by value.
             None => chunk.iter().for_each(|&x| moments.push(x.into())),
@@ -35,57 +37,26 @@ fn extend_portable<T: Copy + PartialOrd + Into<f64>>(moments: &mut Moments, valu
 
 /// Two passes over one chunk (Chan, Golub and LeVeque 1983, the corrected two-pass algorithm), or
 /// nothing if the sum is not finite.
-#[inline(always)]
-fn chunk_moments<T: Copy + PartialOrd + Into<f64>>(chunk: &[T]) -> Option<Moments> {
-    let &first = chunk.first()?;
-    let (blocks, rest) = chunk.as_chunks::<LANES>();
-
-    let mut sum = [0.0; LANES];
-    let (mut low, mut high) = ([first; LANES], [first; LANES]);
-    for block in blocks {
-        each(|lane| sum[lane] += block[lane].into());
-        each(|lane| low[lane] = if block[lane] < low[lane] { block[lane] } else { low[lane] });
-        each(|lane| high[lane] = if block[lane] > high[lane] { block[lane] } else { high[lane] });
-    }
-    for (lane, &x) in rest.iter().enumerate() {
-        sum[lane] += x.into();
-        low[lane] = if x < low[lane] { x } else { low[lane] };
-        high[lane] = if x > high[lane] { x } else { high[lane] };
-    }
+fn chunk_moments<T: Value>(
+    chunk: &[T],
+    spread: impl Fn(&[T]) -> (Lanes, [T; 2]),
+    power_sums: impl Fn(&[T], f64) -> [Lanes; 4],
+) -> Option<Moments> {
+    let (sum, extremes) = spread(chunk);
     let total = fold(sum);
     if !total.is_finite() {
         return None;
     }
     let count = chunk.len() as u64;
     let n = count as f64;
-    let min = low.into_iter().map(Into::into).fold(f64::INFINITY, f64::min);
-    let max = high.into_iter().map(Into::into).fold(f64::NEG_INFINITY, f64::max);
+    let [min, max] = extremes.map(Into::into);
     if min == max {
         // Rounding of the sum must not turn a constant into spread.
         return Some(Moments { count, mean: min, min, max, ..Moments::default() });
     }
 
     let shift = total / n;
-    let (mut first, mut second, mut third, mut fourth) =
-        ([0.0; LANES], [0.0; LANES], [0.0; LANES], [0.0; LANES]);
-    for block in blocks {
-        let (mut d, mut d2) = ([0.0; LANES], [0.0; LANES]);
-        each(|lane| d[lane] = block[lane].into() - shift);
-        each(|lane| d2[lane] = d[lane] * d[lane]);
-        each(|lane| first[lane] += d[lane]);
-        each(|lane| second[lane] += d2[lane]);
-        each(|lane| third[lane] += d2[lane] * d[lane]);
-        each(|lane| fourth[lane] += d2[lane] * d2[lane]);
-    }
-    for (lane, &x) in rest.iter().enumerate() {
-        let d = x.into() - shift;
-        let d2 = d * d;
-        first[lane] += d;
-        second[lane] += d2;
-        third[lane] += d2 * d;
-        fourth[lane] += d2 * d2;
-    }
-    let [s1, s2, s3, s4] = [first, second, third, fourth].map(fold);
+    let [s1, s2, s3, s4] = power_sums(chunk, shift).map(fold);
     let e = s1 / n; // what rounding left between the shift and the mean
     Some(Moments {
         count,
@@ -99,13 +70,99 @@ fn chunk_moments<T: Copy + PartialOrd + Into<f64>>(chunk: &[T]) -> Option<Moment
     })
 }
 
+/// Chooses the compilation of a pass.
+macro_rules! compiled {
+    ($name:ident, $portable:ident, ($($arg:ident: $t:ty),*) -> $out:ty) => {
+        fn $name<T: Value>($($arg: $t),*) -> $out {
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") {
+                #[target_feature(enable = "avx2")]
+                fn wide<T: Value>($($arg: $t),*) -> $out {
+                    $portable($($arg),*)
+                }
+                // SAFETY: the feature that the function was compiled for was detected just now.
+                #[allow(unsafe_code)] // half the time of the portable code, which it is
+                return unsafe { wide($($arg),*) };
+            }
+            $portable($($arg),*)
+        }
+    };
+}
+
+compiled!(spread, spread_portable, (chunk: &[T]) -> (Lanes, [T; 2]));
+compiled!(power_sums, power_sums_portable, (chunk: &[T], shift: f64) -> [Lanes; 4]);
+
+/// The sum in lanes, the smallest and the largest value of a chunk that is not empty.
+#[inline(always)]
+fn spread_portable<T: Value>(chunk: &[T]) -> (Lanes, [T; 2]) {
+    let first = chunk[0];
+    let (blocks, rest) = chunk.as_chunks::<LANES>();
+    let mut sum = [0.0; LANES];
+    let (mut low, mut high) = ([first; LANES], [first; LANES]);
+    for block in blocks {
+        each(|lane| sum[lane] += block[lane].into());
+        low = lower(low, *block);
+        high = higher(high, *block);
+    }
+    // Lanes are never indexed by a variable: they would have to be in memory.
+    let last = padded(rest, 0.0, Into::into);
+    each(|lane| sum[lane] += last[lane]);
+    let ends = low.into_iter().chain(high).chain(rest.iter().copied());
+    let extremes = ends.fold([first; 2], |[low, high], x| {
+        [if x < low { x } else { low }, if x > high { x } else { high }]
+    });
+    (sum, extremes)
+}
+
+/// The sums of the first four powers of `x - shift`, in lanes.
+#[inline(always)]
+fn power_sums_portable<T: Value>(chunk: &[T], shift: f64) -> [Lanes; 4] {
+    let (blocks, rest) = chunk.as_chunks::<LANES>();
+    let mut sums = [[0.0; LANES]; 4];
+    for block in blocks {
+        let mut d = [0.0; LANES];
+        each(|lane| d[lane] = block[lane].into() - shift);
+        sums = with_powers(sums, d);
+    }
+    with_powers(sums, padded(rest, 0.0, |x| x.into() - shift))
+}
+
+#[inline(always)]
+fn with_powers([mut first, mut second, mut third, mut fourth]: [Lanes; 4], d: Lanes) -> [Lanes; 4] {
+    let mut d2 = [0.0; LANES];
+    each(|lane| d2[lane] = d[lane] * d[lane]);
+    each(|lane| first[lane] += d[lane]);
+    each(|lane| second[lane] += d2[lane]);
+    each(|lane| third[lane] += d2[lane] * d[lane]);
+    each(|lane| fourth[lane] += d2[lane] * d2[lane]);
+    [first, second, third, fourth]
+}
+
+#[inline(always)]
+fn lower<T: Value>(a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+    std::array::from_fn(|lane| if b[lane] < a[lane] { b[lane] } else { a[lane] })
+}
+
+#[inline(always)]
+fn higher<T: Value>(a: [T; LANES], b: [T; LANES]) -> [T; LANES] {
+    std::array::from_fn(|lane| if b[lane] > a[lane] { b[lane] } else { a[lane] })
+}
+
+/// The last values, fewer than the lanes, and `fill` for what is missing.
+#[inline(always)]
+fn padded<T: Value>(rest: &[T], fill: f64, value: impl Fn(T) -> f64) -> Lanes {
+    let mut lanes = [fill; LANES];
+    lanes.iter_mut().zip(rest).for_each(|(lane, &x)| *lane = value(x));
+    lanes
+}
+
 /// One operation on every lane: a vector instruction, where several in one loop are not made into some.
 #[inline(always)]
 fn each(operation: impl FnMut(usize)) {
     (0..LANES).for_each(operation);
 }
 
-fn fold(lanes: [f64; LANES]) -> f64 {
+fn fold(lanes: Lanes) -> f64 {
     let [a, b, c, d, e, f, g, h] = lanes;
     ((a + e) + (c + g)) + ((b + f) + (d + h))
 }
@@ -122,7 +179,7 @@ mod tests {
             for _ in 0..2 {
                 let (mut wide, mut portable) = (Moments::new(), Moments::new());
                 extend(&mut wide, &values);
-                extend_portable(&mut portable, &values);
+                extend_by(&mut portable, &values, spread_portable, power_sums_portable);
                 assert_eq!(wide, portable);
                 values[n / 2] = f64::INFINITY;
             }

@@ -1,5 +1,7 @@
 //! How a dense layer learns: its gradient over the batch, and the optimiser's update.
 
+use gainstage_simulate::{Matrix, transpose};
+
 use crate::block::{Block, largest};
 use crate::kernel::{self, Left, Start};
 use crate::lists::Lists;
@@ -90,7 +92,11 @@ impl Learning {
     /// Brings the transposed weights up to date.
     pub(crate) fn follow(&mut self, layer: &Parameters) {
         if !self.transposed.is_empty() {
-            kernel::transpose(&layer.weights, layer.inputs, layer.units, &mut self.transposed);
+            transpose(
+                &mut self.transposed,
+                layer.inputs,
+                Matrix::new(&layer.weights, layer.inputs, layer.units),
+            );
         }
     }
 

@@ -5,13 +5,13 @@ use gainstage_stats::Moments;
 
 use super::layer::{Enter, Entered, Leave, Source};
 use super::sampled::Sampled;
-use super::vector::dispatch;
 use super::watch::{BackwardWatch, Seen, diagonal};
 use super::{Pass, Saved};
 use crate::SimulateError;
 use crate::kernel;
 use crate::pass::Observer;
 use crate::trace::{Breakdown, BreakdownKind, Energy};
+use crate::vector::dispatch;
 
 /// The gradient on its way back.
 enum Flow {

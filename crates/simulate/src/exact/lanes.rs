@@ -6,7 +6,7 @@
 //! compilation gives the same bits. Beyond [`TILED`] inputs the products go through [`product`].
 
 use super::coefficients::{Coefficients, Tile};
-use super::vector::{Kernel, LANES, Vector};
+use crate::vector::{Kernel, LANES, Vector};
 use crate::{Matrix, add_product, product};
 
 /// Largest batch whose products stay in the kernels of this file.
@@ -293,8 +293,8 @@ pub(crate) fn fold(x: &[f64; LANES]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::vector::{Plain, dispatch};
     use super::*;
+    use crate::vector::{Plain, dispatch};
 
     /// Multiples of 1/8 below 16: every sum of products is exact.
     fn values(n: usize, step: usize) -> Vec<f64> {
@@ -392,6 +392,6 @@ mod tests {
             }
         }
         assert_eq!(Rounded.run::<Plain>(), dispatch(Rounded));
-        super::super::vector::assert_same_everywhere(|| Rounded);
+        crate::vector::assert_same_everywhere(|| Rounded);
     }
 }

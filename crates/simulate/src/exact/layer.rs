@@ -9,7 +9,7 @@ use super::lanes::{add_dots, add_gram, combine};
 use super::narrow::{self, Normals};
 use super::sampled::{BACKWARD, NormalGram, Sampled, spans};
 use super::signal::Layout;
-use super::vector::{Kernel, Vector};
+use crate::vector::{Kernel, Vector};
 
 /// `D'D` and `G'D` of a layer's error signals D and forward normals G.
 #[derive(Debug)]

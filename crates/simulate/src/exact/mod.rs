@@ -23,7 +23,6 @@ mod signal;
 mod sums;
 #[cfg(test)]
 mod tests;
-mod vector;
 mod watch;
 
 use gainstage_init::{Key, Purpose, fill_bias, fill_bias_f64};
@@ -34,13 +33,13 @@ use crate::kernel::{self, NormAxis};
 use crate::method::{WeightLaw, follows_dense};
 use crate::pass::Observer;
 use crate::trace::{Breakdown, Draw, Energy, LayerDraw};
+use crate::vector::dispatch;
 use crate::{Precision, Setup, SimulateError};
 pub(crate) use arena::Arena;
 use layer::{Forward, Gram};
 pub(crate) use products::products;
 use sampled::{Place, Sampled};
 use signal::Layout;
-use vector::dispatch;
 use watch::{ForwardWatch, diagonal};
 
 /// A draw in progress.

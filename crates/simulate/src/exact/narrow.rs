@@ -9,7 +9,7 @@ use gainstage_spec::Activation;
 use super::coefficients::Coefficients;
 use super::lanes::Stored;
 use super::sums::{Square, Step, sums};
-use super::vector::{LANES, Vector};
+use crate::vector::{LANES, Vector};
 
 /// Neurons' slopes on either side of zero.
 #[derive(Clone, Copy, Debug)]
@@ -289,11 +289,11 @@ fn splat<V: Vector, const B: usize>(c: &Coefficients) -> [[V; B]; B] {
 mod tests {
     use gainstage_spec::{Initializer, Network};
 
-    use super::super::vector::{Kernel, assert_same_everywhere};
     use super::super::{Arena, draw};
     use super::*;
     use crate::method::laws;
     use crate::pass::Observer;
+    use crate::vector::{Kernel, assert_same_everywhere};
     use crate::{Method, Precision, Setup};
 
     /// Looks at all values and keeps none.

@@ -11,8 +11,8 @@ use super::fault::{Fault, planted};
 use super::lanes::{add_gram, combine};
 use super::narrow::{Bent, Normals, Slopes};
 use super::signal::Layout;
-use super::vector::{Kernel, Vector, dispatch};
 use crate::method::WeightLaw;
+use crate::vector::{Kernel, Vector, dispatch};
 
 /// Inputs closer than this, as 1 - cos^2, count as parallel. Grams carry errors of about 1e-16.
 pub(super) const PARALLEL: f64 = 1e-13;

@@ -1,7 +1,7 @@
 //! Tables of products, summed over a chunk in the order of [`super::lanes`].
 
 use super::lanes::fold;
-use super::vector::{LANES, Vector};
+use crate::vector::{LANES, Vector};
 
 /// `B x B` sums, row after row.
 pub(super) type Square<const B: usize> = [[f64; B]; B];

@@ -5,10 +5,10 @@ use gainstage_stats::Moments;
 
 use super::lanes;
 use super::layer::Watch;
-use super::vector::Vector;
 use crate::kernel;
 use crate::pass::Observer;
 use crate::trace::{Energy, LayerDraw, SignalMoments, effective_rank};
+use crate::vector::Vector;
 
 /// Each input's mean square, from the diagonal of a Gram.
 pub(super) fn diagonal(

@@ -2,13 +2,15 @@
 
 use gainstage_init::Purpose;
 use gainstage_spec::{Dense, Initializer};
+use gainstage_stats::Moments;
 use rayon::prelude::*;
 
-use super::divided::{self, DIVIDED, mean_squares};
+use super::divided::{DIVIDED, mean_squares};
+use super::noted::{Forward, Rows};
 use super::{Compute, Incoming, Observer, Pass, Saved, Slopes, Stage};
 use crate::product::divided_product;
 use crate::trace::{Breakdown, BreakdownKind, Energy, LayerDraw, SignalMoments};
-use crate::{Matrix, SimulateError, kernel};
+use crate::{Matrix, SimulateError};
 
 impl<T: Compute> Pass<'_, T> {
     fn draw_weights(
@@ -50,7 +52,7 @@ impl<T: Compute> Pass<'_, T> {
         let shape = &self.shapes[index];
         // A Gram that is passed again is calculated then.
         let grams = self.setup.grams && self.stage != Stage::Ahead;
-        let (incoming, rank) = Incoming::new(h, self.batch, dense.width, grams);
+        let (incoming, rank) = Incoming::new(h, self.batch, dense.width, grams, &mut self.products);
 
         let mut weights = std::mem::take(&mut self.weights);
         self.draw_weights(index, dense, &mut weights)?;
@@ -91,83 +93,93 @@ impl<T: Compute> Pass<'_, T> {
         }
         self.setup.precision.round(&mut z);
         h.resize(z.len(), T::ZERO);
-        divided::activate(&dense.activation, &z, h);
-        self.setup.precision.round(h);
+        let keeps = self.stage != Stage::Ahead && index + 1 < self.shapes.len();
+        let signs = keeps && Slopes::<T>::are_signs(&dense.activation);
+        let mut signs = vec![0u64; if signs { z.len().div_ceil(64) } else { 0 }];
+        let noted = self.rows(dense).forward(self.stage, &z, h, &mut signs);
 
-        if self.stage == Stage::Again {
-            if let Some(trace) = &mut self.traces[index] {
-                trace.effective_rank = rank;
-            }
-        } else {
+        if self.stage != Stage::Again {
             let alive = weights_alive && incoming.squares.iter().any(|&s| s > 0.0);
-            self.note_signal(index, dense, &z, h, alive);
-            if let Some(trace) = &mut self.traces[index] {
-                trace.effective_rank = rank;
-            }
+            self.note_signal(index, &z, h, &noted, alive);
             observer.forward(index, &z, h);
         }
-        let slopes = if self.stage == Stage::Ahead || index + 1 == self.shapes.len() {
+        if let Some(trace) = &mut self.traces[index] {
+            trace.effective_rank = rank;
+        }
+        let slopes = if !signs.is_empty() {
+            self.spare = z;
+            Slopes::Signs(signs)
+        } else if keeps {
+            Slopes::of(&dense.activation, z, &mut self.spare)
+        } else {
             self.spare = z;
             Slopes::One
-        } else {
-            Slopes::of(&dense.activation, z, &mut self.spare)
         };
         Ok(Saved::Dense { index, dense, slopes, incoming, weights: kept })
     }
 
-    fn note_signal(&mut self, index: usize, dense: &Dense, z: &[T], h: &[T], alive: bool) {
-        let squares = mean_squares(z, self.batch);
-        let activations = mean_squares(h, self.batch);
-        self.note_breakdown(index, false, z, &squares, alive);
+    pub(super) fn rows<'a>(&self, dense: &'a Dense) -> Rows<'a> {
+        Rows {
+            activation: &dense.activation,
+            width: dense.width,
+            precision: self.setup.precision,
+            moments: self.setup.moments,
+        }
+    }
+
+    fn note_signal(&mut self, index: usize, z: &[T], h: &[T], noted: &Forward, alive: bool) {
+        let [squares, activations] = &noted.squares;
+        self.note_breakdown(index, false, z, squares, alive);
         // What underflow has left over may all be cut off by the activation; a layer that dies with no
         // zero among its pre-activations is merely dead.
         if activations.iter().all(|&s| s == 0.0) && z.contains(&T::ZERO) {
-            self.note_breakdown(index, false, h, &activations, alive);
+            self.note_breakdown(index, false, h, activations, alive);
         }
         self.traces[index] = Some(LayerDraw {
-            forward: Energy::of(&squares),
-            activation: Energy::of(&activations),
+            forward: Energy::of(squares),
+            activation: Energy::of(activations),
             gradient: Energy::default(),
             weight_gradient: Energy::default(),
             batch_weight_gradient: None,
             effective_rank: None,
-            moments: self.setup.moments.then(|| {
-                Box::new(SignalMoments {
-                    pre_activation: divided::moments(z),
-                    activation: divided::moments(h),
-                    ..SignalMoments::default()
-                })
+            cosine: noted.cosine(z.len() / self.batch),
+            dead: noted.dead_share(),
+            saturated: noted.saturated_share(h.len()),
+            moments: noted.moments.map(|[pre_activation, activation]| {
+                Box::new(SignalMoments { pre_activation, activation, ..SignalMoments::default() })
             }),
-            cosine: divided::pair_cosine(z, dense.width, &squares),
-            dead: kernel::dead_share(&dense.activation, z, self.batch),
-            saturated: kernel::saturated_share(&dense.activation, h),
         });
     }
 
-    pub(super) fn dense_backward(
+    pub(super) fn note_gradient(
         &mut self,
         index: usize,
-        dense: &Dense,
         incoming: &Incoming<T>,
-        weights: Option<Vec<T>>,
-        gradient: &mut Vec<T>,
-        observer: &mut impl Observer<T>,
-    ) -> Result<(), SimulateError> {
-        let inputs = self.shapes[index].inputs();
-        let squares = mean_squares(gradient, self.batch);
+        (squares, moments): (Vec<f64>, Option<Moments>),
+        gradient: &[T],
+    ) {
+        let weights = self.shapes[index].elements() as f64;
         let by_weight: Vec<f64> =
             squares.iter().zip(&incoming.squares).map(|(d, h)| d * h).collect();
         let whole = incoming.weight_gradient(gradient, self.batch, &mut self.products);
         if let Some(trace) = &mut self.traces[index] {
             trace.gradient = Energy::of(&squares);
             trace.weight_gradient = Energy::of(&by_weight);
-            trace.batch_weight_gradient = whole.map(|s| s / (inputs as f64 * dense.width as f64));
-            if let Some(moments) = &mut trace.moments {
-                moments.error_signal = divided::moments(gradient);
+            trace.batch_weight_gradient = whole.map(|s| s / weights);
+            if let Some((all, error_signal)) = trace.moments.as_mut().zip(moments) {
+                all.error_signal = error_signal;
             }
         }
-        observer.backward(index, gradient);
+    }
 
+    pub(super) fn dense_backward(
+        &mut self,
+        index: usize,
+        dense: &Dense,
+        weights: Option<Vec<T>>,
+        gradient: &mut Vec<T>,
+    ) -> Result<(), SimulateError> {
+        let inputs = self.shapes[index].inputs();
         let weights = if let Some(kept) = weights {
             kept
         } else {
@@ -184,7 +196,7 @@ impl<T: Compute> Pass<'_, T> {
         );
         self.setup.precision.round(&mut below);
         let alive_before =
-            squares.iter().any(|&s| s > 0.0) && weights.iter().any(|&w| w != T::ZERO);
+            gradient.iter().any(|&g| g != T::ZERO) && weights.iter().any(|&w| w != T::ZERO);
         // What arrives below belongs to the next layer down; layer 0 is the input.
         let arrived = mean_squares(&below, self.batch);
         self.note_breakdown(index.wrapping_sub(1), true, &below, &arrived, alive_before);

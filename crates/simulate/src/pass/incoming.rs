@@ -1,8 +1,6 @@
-use rayon::prelude::*;
-
 use super::divided::{by_row, mean_squares};
 use crate::inputs::sum_of_squares;
-use crate::product::{divided_product, gram};
+use crate::product::{Gram, divided_product};
 use crate::{Matrix, Real};
 
 /// What is noted of a dense layer's input, H (`batch x fan_in`), for the way back.
@@ -15,30 +13,38 @@ pub(super) struct Incoming<T> {
 
 /// What the norm of the whole batch's weight gradient, |D'H|, is calculated from.
 enum Kept<T> {
-    /// H H', `batch x batch`, of which the lower triangle is filled: |D'H|^2 = <D D', H H'>.
-    Gram(Vec<T>),
+    /// H H', `batch x batch`: |D'H|^2 = <D D', H H'>.
+    Gram(Gram<T>),
     /// H itself, where D'H is the cheaper product.
     Signal(Vec<T>),
 }
 
 impl<T: Real> Incoming<T> {
-    pub(super) fn new(h: &[T], batch: usize, fan_out: usize, grams: bool) -> (Self, Option<f64>) {
+    /// Also returns the effective rank; `scratch` is memory.
+    pub(super) fn new(
+        h: &[T],
+        batch: usize,
+        fan_out: usize,
+        grams: bool,
+        scratch: &mut Vec<T>,
+    ) -> (Self, Option<f64>) {
         let squares = mean_squares(h, batch);
         if !grams {
             return (Self { squares, batch: None }, None);
         }
         let fan_in = h.len() / batch;
         let rows = Matrix::new(h, batch, fan_in);
-        let mut products = Vec::new();
         let (kept, rank) = if Self::keeps_gram(batch, fan_in, fan_out) {
-            gram(&mut products, rows);
-            let rank = effective_rank(&products, batch);
-            (Kept::Gram(products), rank)
+            let gram = Gram::of(rows, Vec::new());
+            let rank = effective_rank(&gram);
+            (Kept::Gram(gram), rank)
         } else {
             // H'H has the eigenvalues of H H' and zeros.
             let smaller = if fan_in < batch { rows.transposed() } else { rows };
-            gram(&mut products, smaller);
-            (Kept::Signal(h.to_vec()), effective_rank(&products, batch.min(fan_in)))
+            let gram = Gram::of(smaller, std::mem::take(scratch));
+            let rank = effective_rank(&gram);
+            *scratch = gram.into_memory();
+            (Kept::Signal(h.to_vec()), rank)
         };
         (Self { squares, batch: Some(kept) }, rank)
     }
@@ -54,7 +60,8 @@ impl<T: Real> Incoming<T> {
     /// Bytes that [`Self::new`] keeps with Grams.
     pub(super) fn bytes(batch: usize, fan_in: usize, fan_out: usize) -> usize {
         let gram = Self::keeps_gram(batch, fan_in, fan_out);
-        batch * if gram { batch } else { fan_in } * size_of::<T>()
+        let numbers = if gram { Gram::<T>::numbers(batch) } else { batch * fan_in };
+        numbers * size_of::<T>()
     }
 
     /// Squared norm of the whole batch's weight gradient D'H; `scratch` is memory.
@@ -68,8 +75,10 @@ impl<T: Real> Incoming<T> {
         let delta = Matrix::new(delta, batch, fan_out);
         Some(match self.batch.as_ref()? {
             Kept::Gram(of_input) => {
-                gram(scratch, delta);
-                lower_dot(scratch, of_input, batch, 1.0)
+                let of_delta = Gram::of(delta, std::mem::take(scratch));
+                let norm = of_delta.dot(of_input, 1.0);
+                *scratch = of_delta.into_memory();
+                norm
             }
             Kept::Signal(h) => {
                 let fan_in = h.len() / batch;
@@ -81,35 +90,11 @@ impl<T: Real> Incoming<T> {
     }
 }
 
-/// The participation ratio of the eigenvalues of a Gram of which the lower triangle is given,
-/// (tr K)^2 / tr K^2.
-fn effective_rank<T: Real>(gram: &[T], size: usize) -> Option<f64> {
-    let trace: f64 = (0..size).map(|j| gram[j * (size + 1)].to_f64()).sum();
-    let squares = lower_dot(gram, gram, size, 1.0 / trace);
+/// The participation ratio of a Gram's eigenvalues, (tr K)^2 / tr K^2.
+fn effective_rank<T: Real>(gram: &Gram<T>) -> Option<f64> {
+    let trace = gram.trace();
+    let squares = gram.dot(gram, 1.0 / trace);
     (trace > 0.0 && squares.is_finite()).then(|| 1.0 / squares)
-}
-
-/// `<scale a, scale b>` of symmetric matrices, from their lower triangles.
-fn lower_dot<T: Real>(a: &[T], b: &[T], size: usize, scale: f64) -> f64 {
-    let of_row = |i: usize| -> f64 {
-        let (below, diagonal) = (i * size..i * size + i, i * size + i);
-        let mut sums = [0.0f64; 8];
-        let ((a8, a1), (b8, b1)) = (a[below.clone()].as_chunks::<8>(), b[below].as_chunks::<8>());
-        let product = |a: T, b: T| (a.to_f64() * scale) * (b.to_f64() * scale);
-        for (a, b) in a8.iter().zip(b8) {
-            for lane in 0..8 {
-                sums[lane] += product(a[lane], b[lane]);
-            }
-        }
-        let rest: f64 = a1.iter().zip(b1).map(|(&a, &b)| product(a, b)).sum();
-        2.0 * (sums.iter().sum::<f64>() + rest) + product(a[diagonal], b[diagonal])
-    };
-    if size < 256 {
-        (0..size).map(of_row).sum()
-    } else {
-        let rows: Vec<f64> = (0..size).into_par_iter().map(of_row).collect();
-        rows.iter().sum()
-    }
 }
 
 #[cfg(test)]
@@ -131,10 +116,10 @@ mod tests {
                     expected += sum * sum;
                 }
             }
-            let (incoming, rank) = Incoming::new(&h, batch, m, true);
+            let mut scratch = vec![f64::NAN; 2];
+            let (incoming, rank) = Incoming::new(&h, batch, m, true, &mut scratch);
             let gram = matches!(incoming.batch, Some(Kept::Gram(_)));
             assert_eq!(gram, batch == 3 || batch == 300, "{batch}");
-            let mut scratch = vec![f64::NAN; 2];
             let found = incoming.weight_gradient(&delta, batch, &mut scratch).expect("asked for");
             assert_eq!(found, expected, "{batch} {n} {m}");
             // The trace of K over that of its square, from H H'.

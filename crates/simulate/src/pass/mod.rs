@@ -3,6 +3,7 @@
 mod dense;
 mod divided;
 mod incoming;
+mod noted;
 mod segments;
 mod slopes;
 
@@ -245,12 +246,11 @@ impl<T: Compute> Pass<'_, T> {
         for layer in saved.into_iter().rev() {
             match layer {
                 Saved::Dense { index, dense, slopes, incoming, weights } => {
-                    if index + 1 < self.shapes.len() {
-                        slopes.pull_back(&dense.activation, &mut gradient);
-                        self.setup.precision.round(&mut gradient);
-                    }
+                    let noted = self.rows(dense).backward(&slopes, &mut gradient);
                     drop(slopes);
-                    self.dense_backward(index, dense, &incoming, weights, &mut gradient, observer)?;
+                    self.note_gradient(index, &incoming, noted, &gradient);
+                    observer.backward(index, &gradient);
+                    self.dense_backward(index, dense, weights, &mut gradient)?;
                 }
                 Saved::Activation { function, slopes } => slopes.pull_back(function, &mut gradient),
                 Saved::Dropout { factors } => {

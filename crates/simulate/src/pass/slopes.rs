@@ -1,8 +1,8 @@
 use gainstage_spec::Activation;
 use rayon::prelude::*;
 
-use super::divided::{self, DIVIDED};
-use crate::Real;
+use super::divided::DIVIDED;
+use crate::{Real, kernel};
 
 /// What of a layer's pre-activations its backward pass needs.
 pub(super) enum Slopes<T> {
@@ -35,34 +35,47 @@ impl<T: Real> Slopes<T> {
         }
     }
 
+    /// Whether [`Self::of`] keeps signs.
+    pub(super) fn are_signs(phi: &Activation) -> bool {
+        *phi != Activation::Linear && phi.slopes().is_some()
+    }
+
     /// `gradient *= phi'(z)`, bit for bit as [`crate::pull_back`].
     pub(super) fn pull_back(&self, phi: &Activation, gradient: &mut [T]) {
+        if gradient.len() < DIVIDED {
+            return self.pull_back_from(phi, 0, gradient);
+        }
+        let pieces = gradient.par_chunks_mut(DIVIDED / 2).enumerate();
+        pieces.for_each(|(at, piece)| self.pull_back_from(phi, at * (DIVIDED / 2), piece));
+    }
+
+    /// The same of the values from `first` on, a multiple of 64.
+    pub(super) fn pull_back_from(&self, phi: &Activation, first: usize, gradient: &mut [T]) {
         match (self, phi.slopes()) {
-            (Self::Values(z), _) => divided::pull_back(phi, z, gradient),
-            (Self::Signs(signs), Some(slopes)) => {
-                if gradient.len() < DIVIDED {
-                    return by_signs(signs, slopes, gradient);
-                }
-                let pieces = gradient.par_chunks_mut(DIVIDED / 2);
-                pieces
-                    .zip(signs.par_chunks(DIVIDED / 128))
-                    .for_each(|(gradient, signs)| by_signs(signs, slopes, gradient));
+            (Self::Values(z), _) => {
+                kernel::pull_back(phi, &z[first..first + gradient.len()], gradient);
             }
+            (Self::Signs(signs), Some(slopes)) => by_signs(&signs[first / 64..], slopes, gradient),
             (Self::One | Self::Signs(_), _) => {}
         }
     }
 }
 
 fn signs<T: Real>(z: &[T]) -> Vec<u64> {
-    if z.len() < DIVIDED {
-        z.chunks(64).map(word).collect()
-    } else {
-        z.par_chunks(64).map(word).collect()
+    let mut signs = vec![0; z.len().div_ceil(64)];
+    write_signs(z, &mut signs);
+    signs
+}
+
+/// One bit for each value, as far as `signs` reaches.
+pub(super) fn write_signs<T: Real>(z: &[T], signs: &mut [u64]) {
+    for (word, z) in signs.iter_mut().zip(z.chunks(64)) {
+        *word = word_of(z);
     }
 }
 
 /// Bit i is set where value i of up to 64 is positive.
-fn word<T: Real>(z: &[T]) -> u64 {
+fn word_of<T: Real>(z: &[T]) -> u64 {
     let mut positive = [0u8; 64];
     for (p, &z) in positive.iter_mut().zip(z) {
         *p = u8::from(z > T::ZERO);
@@ -93,7 +106,6 @@ fn by_signs<T: Real>(signs: &[u64], (negative, positive): (f64, f64), gradient: 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel;
 
     #[test]
     fn signs_give_the_bits_of_the_values() {

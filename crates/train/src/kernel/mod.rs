@@ -56,9 +56,7 @@ mod product;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
-mod transpose;
 
 pub(crate) use elementwise::{Curve, add_rows, squash, squash_back, update};
 pub(crate) use first_layer::{catch_up, forward, gradient_lit, prefetch, update_lit};
 pub(crate) use product::{Left, Start, product};
-pub(crate) use transpose::transpose;

@@ -3,7 +3,6 @@
 use super::elementwise::{add_rows_body, squash_back_body, squash_body, update_body};
 use super::first_layer::{catch_up_body, forward_body, update_lit_body};
 use super::product::portable;
-use super::transpose::transpose_part;
 use super::*;
 use crate::images::Images;
 use crate::lists::Lists;
@@ -155,17 +154,4 @@ fn tiles_give_the_bits_of_the_portable_product() {
 fn a_left_factor_that_is_too_short_is_refused_before_any_pointer_is_read() {
     let short = Left { values: &[1.0; 7], rows: 2, inner: 4, row: 4, column: 1 };
     product(Start::Zero, short, &[1.0; 8], &mut [0.0; 4]);
-}
-
-#[test]
-fn blocks_are_transposed_as_plain_loops_do() {
-    for (rows, columns) in [(1, 1), (16, 16), (5, 40), (33, 17), (128, 10), (48, 64)] {
-        let a = values(rows * columns, 1);
-        let mut twins = [vec![0.0; a.len()], vec![0.0; a.len()]];
-        transpose(&a, rows, columns, &mut twins[0]);
-        transpose_part(&a, columns, 0..rows, 0..columns, &mut twins[1]);
-        assert_eq!(twins[0], twins[1], "{rows} x {columns}");
-        let at = |i: usize, j: usize| twins[0][j * rows + i] == a[i * columns + j];
-        assert!((0..rows).all(|i| (0..columns).all(|j| at(i, j))), "{rows} x {columns}");
-    }
 }

@@ -1,128 +1,26 @@
 //! Matrix products, the one place of this crate with unsafe code.
 //!
-//! The `gemm` crate is two to four times faster than nalgebra's product on the skinny shapes of
-//! small batches (32 x 784 x 128: 105 against 25 GFLOP/s on one core) and takes any strides, so that
-//! no transposed copy is made; its interface is a raw pointer. The wrapper checks every bound first.
+//! Of f32, [`tiles`] on processors with AVX-512. Otherwise by the `gemm` crate, which is two to four times
+//! faster than nalgebra's product on the skinny shapes of small batches (32 x 784 x 128: 105 against 25
+//! GFLOP/s on one core) and takes any strides, so that no transposed copy is made. Both take raw pointers;
+//! what is here checks every bound first.
 #![allow(unsafe_code)]
 
-use std::any::TypeId;
+mod gram;
+mod matrix;
+mod real;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+mod transpose;
+
 use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-/// A number type that products and kernels are compiled for: `f32` or `f64`.
-pub trait Real:
-    Copy + Send + Sync + PartialEq + PartialOrd + std::fmt::Debug + sealed::Sealed + 'static
-{
-    /// Zero.
-    const ZERO: Self;
-    /// One.
-    const ONE: Self;
-    /// Rounded from f64.
-    fn from_f64(value: f64) -> Self;
-    /// Widened to f64.
-    fn to_f64(self) -> f64;
-    /// The product, rounded once.
-    #[must_use]
-    fn times(self, other: Self) -> Self;
-    /// The sum, rounded once.
-    #[must_use]
-    fn plus(self, other: Self) -> Self;
-}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for f32 {}
-    impl Sealed for f64 {}
-}
-
-impl Real for f32 {
-    const ZERO: Self = 0.0;
-    const ONE: Self = 1.0;
-    fn from_f64(value: f64) -> Self {
-        value as f32
-    }
-    fn to_f64(self) -> f64 {
-        f64::from(self)
-    }
-    fn times(self, other: Self) -> Self {
-        self * other
-    }
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-}
-
-impl Real for f64 {
-    const ZERO: Self = 0.0;
-    const ONE: Self = 1.0;
-    fn from_f64(value: f64) -> Self {
-        value
-    }
-    fn to_f64(self) -> f64 {
-        self
-    }
-    fn times(self, other: Self) -> Self {
-        self * other
-    }
-    fn plus(self, other: Self) -> Self {
-        self + other
-    }
-}
-
-/// A matrix in a slice: `rows x cols`, row after row.
-#[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a, T> {
-    data: &'a [T],
-    rows: usize,
-    cols: usize,
-    row_stride: usize,
-    col_stride: usize,
-}
-
-impl<'a, T> Matrix<'a, T> {
-    /// `rows x cols`, row after row.
-    ///
-    /// # Panics
-    /// If the slice does not hold exactly `rows * cols` values: a shape error in the caller's code,
-    /// never the consequence of data.
-    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
-        assert_eq!(
-            data.len(),
-            rows * cols,
-            "a {rows} x {cols} matrix needs {} values",
-            rows * cols
-        );
-        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
-    }
-
-    /// The transposed matrix, without moving a value.
-    #[must_use]
-    pub fn transposed(self) -> Self {
-        Self {
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-            ..self
-        }
-    }
-
-    /// Rows `from ..`.
-    fn rows_from(self, from: usize) -> Self {
-        assert!(from <= self.rows, "rows of a matrix");
-        // Of no rows nothing is read; their start may lie past the end.
-        let start = (from * self.row_stride).min(self.data.len());
-        Self { data: &self.data[start..], rows: self.rows - from, ..self }
-    }
-
-    /// Columns `from .. to`.
-    fn columns(self, from: usize, to: usize) -> Self {
-        assert!(from <= to && to <= self.cols, "columns of a matrix");
-        let from_there = self.transposed().rows_from(from).transposed();
-        Self { cols: to - from, ..from_there }
-    }
-}
+pub(crate) use gram::Gram;
+pub use matrix::Matrix;
+pub use real::Real;
+pub use transpose::transpose;
 
 /// `out = a b` on one thread; `out` is `a.rows x b.cols`, row after row.
 ///
@@ -146,7 +44,7 @@ pub fn product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T>) {
 
 /// Columns that one task of a divided product calculates: as many of `b`'s as stay in the caches while
 /// all of `a` passes by.
-const COLUMNS: usize = 64;
+const COLUMNS: usize = 32;
 
 /// Multiplications from which on a product is divided.
 const DIVIDED: usize = 1 << 25;
@@ -175,27 +73,7 @@ pub fn divided_product<T: Real>(out: &mut [T], a: Matrix<'_, T>, b: Matrix<'_, T
     (0..size.div_ceil(COLUMNS)).into_par_iter().with_max_len(1).for_each(|at| {
         let (from, to) = (at * COLUMNS, ((at + 1) * COLUMNS).min(size));
         // SAFETY: the tasks' columns are disjoint.
-        unsafe { out.write(0, from, a, b.columns(from, to)) }
-    });
-}
-
-/// Columns of a Gram that one task calculates: as much as lies above the diagonal is wasted.
-const GRAM_COLUMNS: usize = 48;
-
-/// The products of the rows of `a` with each other, `rows x rows` in `out`, whose entries above the
-/// diagonal are left undefined; on rayon's pool and divided as [`divided_product`].
-pub(crate) fn gram<T: Real>(out: &mut Vec<T>, a: Matrix<'_, T>) {
-    let size = a.rows;
-    out.resize(size * size, T::ZERO);
-    if size < 4 * GRAM_COLUMNS {
-        return product(out, a, a.transposed());
-    }
-    let out = Shared::new(out, size, size);
-    // Long columns first, so that no thread is left with one at the end.
-    (0..size.div_ceil(GRAM_COLUMNS)).into_par_iter().with_max_len(1).for_each(|at| {
-        let (from, to) = (at * GRAM_COLUMNS, ((at + 1) * GRAM_COLUMNS).min(size));
-        // SAFETY: the tasks' columns are disjoint.
-        unsafe { out.write(from, from, a.rows_from(from), a.transposed().columns(from, to)) }
+        unsafe { out.write(from, a, b.columns(from, to)) }
     });
 }
 
@@ -216,18 +94,18 @@ impl<'a, T: Real> Shared<'a, T> {
         Self { start: out.as_mut_ptr(), rows, cols, borrowed: PhantomData }
     }
 
-    /// Writes `a b` to the block whose first entry is (`row`, `col`).
+    /// Writes `a b` to the columns from `first` on.
     ///
     /// # Safety
-    /// No other call writes the same entries at the same time.
-    unsafe fn write(&self, row: usize, col: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) {
-        assert!(row + a.rows <= self.rows && col + b.cols <= self.cols, "block of a product");
+    /// No other call writes the same columns at the same time.
+    unsafe fn write(&self, first: usize, a: Matrix<'_, T>, b: Matrix<'_, T>) {
+        assert!(a.rows == self.rows && first + b.cols <= self.cols, "columns of a product");
         if a.rows == 0 || b.cols == 0 {
             return;
         }
-        // SAFETY: the block's first entry lies within the slice, and so do its a.rows rows of b.cols values
-        // at the distance of a whole row; it is the caller's alone.
-        unsafe { run(self.start.add(row * self.cols + col), self.cols, a, b, false) }
+        // SAFETY: the first entry lies within the slice, and so do a.rows rows of b.cols values at the
+        // distance of a whole row; they are the caller's alone.
+        unsafe { run(self.start.add(first), self.cols, a, b, false) }
     }
 }
 
@@ -254,9 +132,14 @@ unsafe fn run<T: Real>(
 ) {
     assert_eq!(a.cols, b.rows, "inner sizes of a product");
     assert!(b.cols <= stride, "size of a product");
-    debug_assert!(
-        TypeId::of::<T>() == TypeId::of::<f32>() || TypeId::of::<T>() == TypeId::of::<f64>()
-    );
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(a), Some(b)) = (a.as_f32(), b.as_f32())
+        && tiles::pays(a, b)
+    {
+        // SAFETY: the processor's feature was detected just now; sizes were checked above, and the room is
+        // the caller's word. T is f32, since the factors are.
+        return unsafe { tiles::product(out.cast(), stride, a, b, accumulate) };
+    }
     // SAFETY: `Matrix::new` ties rows, cols and strides to the slice's length, `transposed` only swaps
     // them, `rows_from` and `columns` leave out leading lines with what lies before them and trailing ones,
     // so every index row * row_stride + col * col_stride that gemm reads lies inside its slice; what is
@@ -329,42 +212,28 @@ mod tests {
         }
     }
 
+    /// In both orientations of `a`, small integers, so that every order of additions gives the same sum.
+    fn assert_divided_is_whole<T: Real>(rows: usize, k: usize, n: usize) {
+        let numbers = |len: usize, step: usize| -> Vec<T> {
+            (0..len).map(|i| T::from_f64(((i * step) % 11) as f64 - 5.0)).collect()
+        };
+        let (a, b) = (numbers(rows * k, 7), numbers(k * n, 5));
+        let b = Matrix::new(&b, n, k).transposed();
+        for a in [Matrix::new(&a, rows, k), Matrix::new(&a, k, rows).transposed()] {
+            let mut whole = vec![T::ZERO; rows * n];
+            let mut divided = vec![T::from_f64(f64::NAN); rows * n];
+            product(&mut whole, a, b);
+            divided_product(&mut divided, a, b);
+            assert_eq!(whole, divided, "{rows} x {k} x {n}");
+        }
+    }
+
     #[test]
     fn divided_products_are_whole_products() {
         for (rows, k, n) in [(511, 300, 127), (512, 600, 128), (700, 300, 255), (64, 600, 1000)] {
-            let a: Vec<f64> = (0..rows * k).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
-            let b: Vec<f64> = (0..k * n).map(|i| ((i * 5) % 13) as f64 - 6.0).collect();
-            let (a, b) = (Matrix::new(&a, rows, k), Matrix::new(&b, n, k).transposed());
-            let (mut whole, mut divided) = (vec![0.0; rows * n], vec![f64::NAN; rows * n]);
-            product(&mut whole, a, b);
-            divided_product(&mut divided, a, b);
-            assert_eq!(whole, divided);
-            let a = Matrix::new(a.data, k, rows).transposed();
-            product(&mut whole, a, b);
-            divided_product(&mut divided, a, b);
-            assert_eq!(whole, divided, "transposed");
+            assert_divided_is_whole::<f64>(rows, k, n);
+            assert_divided_is_whole::<f32>(rows, k, n);
         }
-    }
-
-    #[test]
-    fn grams_hold_the_lower_triangle() {
-        for (size, n) in [(1, 3), (5, 2), (255, 9), (256, 9), (300, 70), (513, 3)] {
-            let a: Vec<f64> = (0..size * n).map(|i| ((i * 7) % 11) as f64 - 5.0).collect();
-            let rows = Matrix::new(&a, size, n);
-            let (mut whole, mut lower) = (vec![0.0; size * size], vec![f64::NAN; 3]);
-            product(&mut whole, rows, rows.transposed());
-            for rows in [rows, Matrix::new(&transposed(&a, size, n), n, size).transposed()] {
-                gram(&mut lower, rows);
-                for i in 0..size {
-                    let row = i * size..=i * size + i;
-                    assert_eq!(lower[row.clone()], whole[row], "row {i} of {size}");
-                }
-            }
-        }
-    }
-
-    fn transposed(a: &[f64], rows: usize, cols: usize) -> Vec<f64> {
-        (0..rows * cols).map(|at| a[at % rows * cols + at / rows]).collect()
     }
 
     #[test]
