@@ -5,6 +5,7 @@
 //! its gradient is taken over all of them.
 
 use crate::kernel::{self, Left, Start};
+use crate::lines::Lines;
 use crate::norm::{normalize_batch_back, normalize_units_back};
 use crate::program::{Op, Program};
 use crate::tape::{Lists, Mode, Tape, pull_back};
@@ -25,8 +26,8 @@ pub(crate) struct Block {
     /// Largest magnitude of a hidden layer's error signal, if gradients are watched.
     pub(crate) largest: f32,
     /// Gradient by the value at hand, and room for the one below.
-    delta: Vec<f32>,
-    below: Vec<f32>,
+    delta: Lines,
+    below: Lines,
     /// Per operation, the gradient that a join sends around its branch.
     around: Vec<Vec<f32>>,
 }
@@ -71,8 +72,8 @@ impl Block {
             loss: 0.0,
             right: 0,
             largest: 0.0,
-            delta: vec![0.0; room],
-            below: vec![0.0; room],
+            delta: Lines::zeros(room),
+            below: Lines::zeros(room),
             around: around.collect(),
         }
     }

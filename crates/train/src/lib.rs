@@ -25,6 +25,7 @@ mod error;
 mod fit;
 mod images;
 mod kernel;
+mod lines;
 mod lists;
 mod loss;
 mod many;

@@ -1,6 +1,7 @@
 use gainstage_init::{Key, Purpose, fill, fill_bias};
 use gainstage_spec::{Activation, Layout, Network};
 
+use crate::lines::Lines;
 use crate::loss::is_largest;
 use crate::program::{Op, Program};
 use crate::tape::{Lists, Mode, Tape};
@@ -25,7 +26,7 @@ pub struct Model {
 pub(crate) struct Parameters {
     pub(crate) inputs: usize,
     pub(crate) units: usize,
-    pub(crate) weights: Vec<f32>,
+    pub(crate) weights: Lines,
     pub(crate) bias: Vec<f32>,
     pub(crate) activation: Activation,
 }
@@ -51,7 +52,7 @@ impl Model {
         let mut layers = Vec::new();
         for (index, (dense, shape)) in network.dense().zip(network.shapes()?).enumerate() {
             let key = |purpose| Key::new(seed, purpose, 0, index as u32);
-            let mut weights = vec![0.0; shape.elements()];
+            let mut weights = Lines::zeros(shape.elements());
             fill(&dense.weights, &shape, Layout::InOut, key(Purpose::Weights), &mut weights)?;
             let mut bias = vec![0.0; dense.width];
             fill_bias(&dense.bias, &shape, key(Purpose::Biases), &mut bias)?;

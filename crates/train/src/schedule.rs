@@ -56,7 +56,7 @@ impl Schedule {
         self.last
     }
 
-    /// Takes all steps after the first `since` with zero gradients, equal to [`Step::apply`] up to
+    /// Takes all steps after the first `since` with zero gradients, equal to single ones up to
     /// rounding.
     #[inline(always)]
     pub(crate) fn idle(&self, since: u32, w: &mut [f32], m: &mut [f32], v: &mut [f32]) {

@@ -1,5 +1,7 @@
 //! One step of an optimiser in f32, element by element.
 
+use crate::kernel::{LANES, Vector};
+
 /// An optimiser at one step.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
@@ -24,15 +26,46 @@ macro_rules! per_rule {
 }
 pub(crate) use per_rule;
 
-/// Updates one parameter and its state slots from its gradient.
+/// Updates parameters and their state slots from their gradients.
 pub(crate) trait Rule: Copy {
-    fn apply_one(self, w: &mut f32, m: &mut f32, v: &mut f32, g: f32);
+    /// The new parameters and slots.
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3];
 
-    /// All of them.
+    /// All of them, in place.
     #[inline(always)]
-    fn apply(self, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
-        let all = w.iter_mut().zip(m).zip(v).zip(g);
-        all.for_each(|(((w, m), v), &g)| self.apply_one(w, m, v, g));
+    fn apply<V: Vector>(self, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+        let ((w, last_w), (m, last_m), (v, last_v), (g, last_g)) =
+            (w.as_chunks_mut(), m.as_chunks_mut(), v.as_chunks_mut(), g.as_chunks());
+        for (((w, m), v), g) in w.iter_mut().zip(m).zip(v).zip(g) {
+            self.apply_block(w, m, v, V::load(g));
+        }
+        if !last_g.is_empty() {
+            let [mut w, mut m, mut v, mut g] = [[0.0; LANES]; 4];
+            let rest = last_g.len();
+            w[..rest].copy_from_slice(last_w);
+            m[..rest].copy_from_slice(last_m);
+            v[..rest].copy_from_slice(last_v);
+            g[..rest].copy_from_slice(last_g);
+            self.apply_block(&mut w, &mut m, &mut v, V::load(&g));
+            last_w.copy_from_slice(&w[..rest]);
+            last_m.copy_from_slice(&m[..rest]);
+            last_v.copy_from_slice(&v[..rest]);
+        }
+    }
+
+    /// A vector of them.
+    #[inline(always)]
+    fn apply_block<V: Vector>(
+        self,
+        w: &mut [f32; LANES],
+        m: &mut [f32; LANES],
+        v: &mut [f32; LANES],
+        g: V,
+    ) {
+        let [new_w, new_m, new_v] = self.step(V::load(w), V::load(m), V::load(v), g);
+        new_w.store(w);
+        new_m.store(m);
+        new_v.store(v);
     }
 }
 
@@ -43,8 +76,8 @@ pub(crate) struct Sgd {
 
 impl Rule for Sgd {
     #[inline(always)]
-    fn apply_one(self, w: &mut f32, _: &mut f32, _: &mut f32, g: f32) {
-        *w -= self.rate * g;
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3] {
+        [w.minus(V::splat(self.rate).times(g)), m, v]
     }
 }
 
@@ -56,12 +89,13 @@ pub(crate) struct Momentum {
 
 impl Rule for Momentum {
     #[inline(always)]
-    fn apply_one(self, w: &mut f32, m: &mut f32, _: &mut f32, g: f32) {
-        *m = flush(self.momentum * *m - self.rate * g, SMALL_FIRST);
-        *w += *m;
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3] {
+        let m = moved(m, self.momentum, g, self.rate).flushed(SMALL_FIRST);
+        [w.plus(m), m, v]
     }
 }
 
+/// Momentum that looks ahead.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nesterov {
     pub(crate) rate: f32,
@@ -70,10 +104,16 @@ pub(crate) struct Nesterov {
 
 impl Rule for Nesterov {
     #[inline(always)]
-    fn apply_one(self, w: &mut f32, m: &mut f32, _: &mut f32, g: f32) {
-        *m = flush(self.momentum * *m - self.rate * g, SMALL_FIRST);
-        *w += self.momentum * *m - self.rate * g;
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3] {
+        let m = moved(m, self.momentum, g, self.rate).flushed(SMALL_FIRST);
+        [w.plus(moved(m, self.momentum, g, self.rate)), m, v]
     }
+}
+
+/// `momentum * m - rate * g`.
+#[inline(always)]
+fn moved<V: Vector>(m: V, momentum: f32, g: V, rate: f32) -> V {
+    V::splat(momentum).times(m).minus(V::splat(rate).times(g))
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -86,9 +126,10 @@ pub(crate) struct RmsProp {
 
 impl Rule for RmsProp {
     #[inline(always)]
-    fn apply_one(self, w: &mut f32, _: &mut f32, v: &mut f32, g: f32) {
-        *v = flush(self.decay * *v + self.rest * (g * g), SMALL_SECOND);
-        *w -= self.rate * g / (*v + self.epsilon).sqrt();
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3] {
+        let v = averaged(v, self.decay, g.times(g), self.rest).flushed(SMALL_SECOND);
+        let change = V::splat(self.rate).times(g).over(v.plus(V::splat(self.epsilon)).root());
+        [w.minus(change), m, v]
     }
 }
 
@@ -105,11 +146,18 @@ pub(crate) struct Adam {
 
 impl Rule for Adam {
     #[inline(always)]
-    fn apply_one(self, w: &mut f32, m: &mut f32, v: &mut f32, g: f32) {
-        *m = flush(self.beta1 * *m + self.rest1 * g, SMALL_FIRST);
-        *v = flush(self.beta2 * *v + self.rest2 * (g * g), SMALL_SECOND);
-        *w -= self.decay * *w + self.rate * *m / (v.sqrt() + self.epsilon);
+    fn step<V: Vector>(self, w: V, m: V, v: V, g: V) -> [V; 3] {
+        let m = averaged(m, self.beta1, g, self.rest1).flushed(SMALL_FIRST);
+        let v = averaged(v, self.beta2, g.times(g), self.rest2).flushed(SMALL_SECOND);
+        let change = V::splat(self.rate).times(m).over(v.root().plus(V::splat(self.epsilon)));
+        [w.minus(V::splat(self.decay).times(w).plus(change)), m, v]
     }
+}
+
+/// `share * old + rest * new`.
+#[inline(always)]
+fn averaged<V: Vector>(old: V, share: f32, new: V, rest: f32) -> V {
+    V::splat(share).times(old).plus(V::splat(rest).times(new))
 }
 
 impl Step {
@@ -120,12 +168,6 @@ impl Step {
     /// Share of the weights that decays beside the gradient.
     pub(crate) fn decay(self) -> f32 {
         if let Self::Adam(adam) = self { adam.decay } else { 0.0 }
-    }
-
-    /// Updates parameters and both state slots from their gradients.
-    #[inline(always)]
-    pub(crate) fn apply(self, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
-        per_rule!(self, rule => rule.apply(w, m, v, g));
     }
 }
 

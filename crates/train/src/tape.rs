@@ -5,13 +5,14 @@ use gainstage_spec::Activation;
 use rand::RngExt;
 
 use crate::kernel::{self, Curve, Left, Start};
+use crate::lines::Lines;
 use crate::norm::{BatchStatistics, normalize_batch, normalize_units};
 use crate::program::Op;
 use crate::{Images, Model};
 
 /// Room for one batch: the input, if it is not read from lists, and what every operation leaves.
 pub(crate) struct Tape {
-    pub(crate) input: Vec<f32>,
+    pub(crate) input: Lines,
     pub(crate) slots: Vec<Slot>,
 }
 
@@ -19,9 +20,9 @@ pub(crate) struct Tape {
 #[derive(Default)]
 pub(crate) struct Slot {
     /// Pre-activations of a dense layer; its error signals dL/dz after the way back.
-    pub(crate) z: Vec<f32>,
+    pub(crate) z: Lines,
     /// The output.
-    pub(crate) h: Vec<f32>,
+    pub(crate) h: Lines,
     /// Factors of a dropout.
     pub(crate) mask: Vec<f32>,
     /// Factors of a normalization over units.
@@ -51,18 +52,18 @@ impl Tape {
     pub(crate) fn new(model: &Model, batch: usize, sparse: bool) -> Self {
         let program = &model.program;
         let slots = program.ops.iter().zip(&program.widths[1..]).map(|(op, width)| {
-            let room = || vec![0.0; batch * width];
+            let room = || Lines::zeros(batch * width);
             let mut slot = Slot { h: room(), ..Slot::default() };
             match op {
                 Op::Dense { .. } => slot.z = room(),
-                Op::Dropout { .. } => slot.mask = room(),
+                Op::Dropout { .. } => slot.mask = vec![0.0; batch * width],
                 Op::Norm { .. } => slot.factors = vec![0.0; batch],
                 Op::BatchNorm { .. } => slot.statistics = BatchStatistics::new(*width),
                 Op::Activation { .. } | Op::Join { .. } => {}
             }
             slot
         });
-        let input = if sparse { Vec::new() } else { vec![0.0; batch * program.widths[0]] };
+        let input = Lines::zeros(if sparse { 0 } else { batch * program.widths[0] });
         Self { input, slots: slots.collect() }
     }
 

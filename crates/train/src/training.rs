@@ -4,6 +4,7 @@ use rayon::prelude::*;
 use crate::block::{Block, Pass, samples_of_block};
 use crate::fit::{check_fit, shuffle};
 use crate::images::Images;
+use crate::lines::Lines;
 use crate::lists::Lists;
 use crate::program::Op;
 use crate::schedule::Schedule;
@@ -72,7 +73,7 @@ struct Sparse<'a> {
     taken: Vec<u32>,
     all_rows: Vec<u16>,
     /// The error signals of all blocks, if there are several.
-    errors: Vec<f32>,
+    errors: Lines,
 }
 
 impl std::fmt::Debug for Training<'_> {
@@ -111,7 +112,7 @@ impl<'a> Training<'a> {
             lists: Lists::new(images, batch),
             taken: vec![0; images.width()],
             all_rows: (0..=u16::MAX).take(images.width()).collect(),
-            errors: vec![0.0; if blocks > 1 { batch * model.layers[0].units } else { 0 }],
+            errors: Lines::zeros(if blocks > 1 { batch * model.layers[0].units } else { 0 }),
         });
         let learning =
             model.layers.iter().zip(&operations).map(|(layer, index)| {

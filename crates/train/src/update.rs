@@ -3,7 +3,8 @@
 use gainstage_simulate::{Matrix, transpose};
 
 use crate::block::{Block, largest};
-use crate::kernel::{self, Left, Start};
+use crate::kernel::{self, Left, LitGradient, Start};
+use crate::lines::Lines;
 use crate::lists::Lists;
 use crate::model::Parameters;
 use crate::schedule::Schedule;
@@ -16,13 +17,13 @@ const PANEL: usize = 16;
 
 /// Both slots of the optimiser for a layer's weights and biases.
 pub(crate) struct Slots {
-    pub(crate) weights: [Vec<f32>; 2],
-    pub(crate) bias: [Vec<f32>; 2],
+    pub(crate) weights: [Lines; 2],
+    pub(crate) bias: [Lines; 2],
 }
 
 impl Slots {
     fn new(layer: &Parameters) -> Self {
-        let slots = |parameters: &[f32]| [vec![0.0; parameters.len()], vec![0.0; parameters.len()]];
+        let slots = |parameters: &[f32]| [(); 2].map(|()| Lines::zeros(parameters.len()));
         Self { weights: slots(&layer.weights), bias: slots(&layer.bias) }
     }
 }
@@ -31,18 +32,18 @@ impl Slots {
 pub(crate) struct Learning {
     pub(crate) slots: Slots,
     /// The weights as `[unit, input]`, which the way back multiplies with; empty where it ends.
-    pub(crate) transposed: Vec<f32>,
+    pub(crate) transposed: Lines,
     gradient: Gradient,
 }
 
 struct Gradient {
     /// Of all weights if updates wait for all gradients, else of a panel.
-    weights: Vec<f32>,
-    bias: Vec<f32>,
+    weights: Lines,
+    bias: Lines,
     /// Values of `weights` in use.
     used: usize,
     /// A row of zeros.
-    zeros: Vec<f32>,
+    zeros: Lines,
 }
 
 /// A batch after the way back, as one dense layer sees it.
@@ -77,12 +78,12 @@ impl Learning {
         let all = waits(protocol, protocol.watch_layers);
         let panel = if first && sparse { 0 } else { PANEL * layer.units };
         let room = if all { layer.weights.len() } else { panel.min(layer.weights.len()) };
-        let transposed = if first { Vec::new() } else { layer.weights.clone() };
+        let transposed = if first { Lines::default() } else { layer.weights.clone() };
         let gradient = Gradient {
-            weights: vec![0.0; room],
-            bias: vec![0.0; layer.units],
+            weights: Lines::zeros(room),
+            bias: Lines::zeros(layer.units),
             used: 0,
-            zeros: vec![0.0; layer.units],
+            zeros: Lines::zeros(layer.units),
         };
         let mut new = Self { slots: Slots::new(layer), transposed, gradient };
         new.follow(layer);
@@ -120,7 +121,8 @@ impl Learning {
         let [m, v] = &mut self.slots.weights;
         let mut greatest = 0.0;
         if let Some(SeenLit { lists, grey, errors }) = seen.lit {
-            kernel::update_lit(lists, grey, errors, step, zeros, bias, &mut layer.weights, m, v);
+            let gradient = LitGradient { lists, grey, delta: errors, zeros };
+            gradient.update(step, bias, [&mut layer.weights, m, v]);
         } else {
             let panels = layer.weights.chunks_mut(PANEL * units);
             let slots = m.chunks_mut(PANEL * units).zip(v.chunks_mut(PANEL * units));
@@ -147,7 +149,7 @@ impl Learning {
         let mut greatest = 0.0;
         if let Some(SeenLit { lists, grey, errors }) = seen.lit {
             *used = lists.lit().len() * layer.units;
-            kernel::gradient_lit(lists, grey, errors, zeros, &mut weights[..*used]);
+            LitGradient { lists, grey, delta: errors, zeros }.write(&mut weights[..*used]);
         } else {
             *used = weights.len();
             seen.gradient(layer.inputs, layer.units, 0..layer.inputs, weights);
@@ -185,7 +187,7 @@ impl Learning {
 
     fn values_mut(&mut self) -> impl Iterator<Item = &mut f32> {
         let Gradient { weights, bias, used, .. } = &mut self.gradient;
-        weights[..*used].iter_mut().chain(bias)
+        weights[..*used].iter_mut().chain(bias.iter_mut())
     }
 }
 

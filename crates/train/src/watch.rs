@@ -74,7 +74,8 @@ impl Watch {
     /// Keeps the weights before an update.
     pub(crate) fn before(&mut self, layer: &Parameters) {
         if self.looks {
-            self.weights.clone_from(&layer.weights);
+            self.weights.clear();
+            self.weights.extend_from_slice(&layer.weights);
         }
     }
 
@@ -83,7 +84,7 @@ impl Watch {
             return;
         }
         let norm = mean_square(&self.weights).sqrt();
-        let moved = self.weights.iter().zip(&layer.weights);
+        let moved = self.weights.iter().zip(layer.weights.iter());
         let moved: f64 = moved.map(|(a, b)| f64::from(b - a).powi(2)).sum();
         let moved = (moved / layer.weights.len() as f64).sqrt();
         if let Some(trace) = self.layers.get_mut(number) {

@@ -1,14 +1,29 @@
 //! Element by element: updates of known gradients, activations.
 
+use super::vector::{Kernel, Vector, dispatch};
 use crate::elementary::{gelu, gelu_slope, sigmoid, sigmoid_slope, tanh, tanh_slope};
-use crate::step::Step;
+use crate::step::{Rule, Step, per_rule};
 
-dispatched!(
-    /// Parameters whose gradients are known.
-    update,
-    update_body,
-    (step: Step, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32])
-);
+/// One step for parameters whose gradients are known.
+pub(crate) fn update(step: Step, w: &mut [f32], m: &mut [f32], v: &mut [f32], g: &[f32]) {
+    dispatch(Update { step, w, m, v, g });
+}
+
+pub(super) struct Update<'a> {
+    pub(super) step: Step,
+    pub(super) w: &'a mut [f32],
+    pub(super) m: &'a mut [f32],
+    pub(super) v: &'a mut [f32],
+    pub(super) g: &'a [f32],
+}
+
+impl Kernel for Update<'_> {
+    #[inline(always)]
+    fn run<V: Vector>(self) {
+        let Self { step, w, m, v, g } = self;
+        per_rule!(step, rule => rule.apply::<V>(w, m, v, g));
+    }
+}
 
 dispatched!(
     /// `h = phi(z)` for the activations that are vectorised.
@@ -45,7 +60,7 @@ pub(crate) enum Curve {
 }
 
 #[inline(always)]
-pub(super) fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f32]) {
+pub(super) fn squash_body(curve: Curve, z: &[f32], h: &mut [f32]) {
     let both = h.iter_mut().zip(z);
     match curve {
         Curve::Slopes { negative, positive } => both.for_each(|(h, &z)| {
@@ -60,7 +75,7 @@ pub(super) fn squash_body<const WIDE: usize>(curve: Curve, z: &[f32], h: &mut [f
 }
 
 #[inline(always)]
-pub(super) fn squash_back_body<const WIDE: usize>(curve: Curve, z: &[f32], delta: &mut [f32]) {
+pub(super) fn squash_back_body(curve: Curve, z: &[f32], delta: &mut [f32]) {
     let both = delta.iter_mut().zip(z);
     match curve {
         Curve::Slopes { negative, positive } => both.for_each(|(d, &z)| {
@@ -74,18 +89,7 @@ pub(super) fn squash_back_body<const WIDE: usize>(curve: Curve, z: &[f32], delta
 }
 
 #[inline(always)]
-pub(super) fn update_body<const WIDE: usize>(
-    step: Step,
-    w: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    g: &[f32],
-) {
-    step.apply(w, m, v, g);
-}
-
-#[inline(always)]
-pub(super) fn add_rows_body<const WIDE: usize>(rows: &[f32], sums: &mut [f32]) {
+pub(super) fn add_rows_body(rows: &[f32], sums: &mut [f32]) {
     for row in rows.chunks_exact(sums.len()) {
         sums.iter_mut().zip(row).for_each(|(sum, r)| *sum += r);
     }

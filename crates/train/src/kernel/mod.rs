@@ -1,17 +1,10 @@
 //! The kernels of training, compiled for several instruction sets.
 //!
 //! Each unit's additions happen in the same order whatever its column, the width and the instruction
-//! set, so units that start equal stay equal to the last bit. Multiplication and addition are fused in
-//! [`product`] and nowhere else, so all processors agree on the others, and those with a fused
-//! instruction on all.
+//! set, so units that start equal stay equal to the last bit. Multiplication and addition are fused in the
+//! sums of products, [`product`]'s and the first layer's, and nowhere else, so all processors agree on the
+//! others, and those with a fused instruction on all.
 #![allow(unsafe_code)] // calls of functions compiled for a processor feature, after its detection
-
-/// Columns that fit into the registers at a time.
-#[cfg(target_arch = "x86_64")]
-const AVX512_COLUMNS: usize = 128;
-#[cfg(target_arch = "x86_64")]
-const AVX2_COLUMNS: usize = 64;
-const PORTABLE_COLUMNS: usize = 32;
 
 /// Compiles a kernel for several instruction sets and chooses at run time.
 macro_rules! dispatched {
@@ -24,12 +17,12 @@ macro_rules! dispatched {
                 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx512bw")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx512($($arg: $t),*) {
-                    $body::<{ $crate::kernel::AVX512_COLUMNS }>($($arg),*);
+                    $body($($arg),*);
                 }
                 #[target_feature(enable = "avx2")]
                 #[allow(clippy::too_many_arguments)]
                 fn avx2($($arg: $t),*) {
-                    $body::<{ $crate::kernel::AVX2_COLUMNS }>($($arg),*);
+                    $body($($arg),*);
                 }
                 let wide = is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512vl")
@@ -44,7 +37,7 @@ macro_rules! dispatched {
                     return unsafe { avx2($($arg),*) };
                 }
             }
-            $body::<{ $crate::kernel::PORTABLE_COLUMNS }>($($arg),*);
+            $body($($arg),*);
         }
     };
 }
@@ -56,7 +49,9 @@ mod product;
 mod tests;
 #[cfg(target_arch = "x86_64")]
 mod tiles;
+mod vector;
 
 pub(crate) use elementwise::{Curve, add_rows, squash, squash_back, update};
-pub(crate) use first_layer::{catch_up, forward, gradient_lit, prefetch, update_lit};
+pub(crate) use first_layer::{LitGradient, catch_up, forward, prefetch};
 pub(crate) use product::{Left, Start, product};
+pub(crate) use vector::{LANES, Vector};

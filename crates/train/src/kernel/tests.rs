@@ -1,13 +1,16 @@
 //! Kernels chosen at run time against their portable twins.
 
-use super::elementwise::{add_rows_body, squash_back_body, squash_body, update_body};
-use super::first_layer::{catch_up_body, forward_body, update_lit_body};
+use super::elementwise::{Update, add_rows_body, squash_back_body, squash_body};
+use super::first_layer::{Forward, UpdateLit, catch_up_body};
 use super::product::portable;
+use super::vector::{Compilation, Kernel, Plain};
 use super::*;
 use crate::images::Images;
 use crate::lists::Lists;
 use crate::schedule::Schedule;
 use crate::{Optimizer, RateSchedule};
+
+type Idle = fn(&[u16], &mut [u32], &Schedule, usize, &mut [f32], &mut [f32], &mut [f32]);
 
 fn values(n: usize, seed: u32) -> Vec<f32> {
     (0..n as u32)
@@ -40,24 +43,31 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
     lists.fill(&images, &batch);
     for units in [1, 5, 15, 16, 37, 64, 100, 128, 130, 300] {
         let (weights, bias) = (values(20 * units, 1), values(units, 2));
-        let mut z = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
-        forward(&images, &batch, &grey, &weights, &bias, &mut z[0]);
-        forward_body::<PORTABLE_COLUMNS>(&images, &batch, &grey, &weights, &bias, &mut z[1]);
-        assert_eq!(z[0], z[1], "forward, {units} units");
+        let pass = |run: &dyn Fn(Forward<'_>)| {
+            let (grey, weights, bias) = (&grey, &weights[..], &bias[..]);
+            let mut z = vec![0.0; 5 * units];
+            run(Forward { images: &images, batch: &batch, grey, weights, bias, z: &mut z });
+            z
+        };
+        let z = pass(&|forward| forward.run::<Plain<true>>());
+        for compilation in Compilation::all() {
+            let fast = pass(&|forward| compilation.run(forward));
+            assert_eq!(fast, z, "forward, {compilation:?}, {units} units");
+        }
 
         let mut sums = [bias.clone(), bias.clone()];
-        add_rows(&z[0], &mut sums[0]);
-        add_rows_body::<PORTABLE_COLUMNS>(&z[0], &mut sums[1]);
+        add_rows(&z, &mut sums[0]);
+        add_rows_body(&z, &mut sums[1]);
         assert_eq!(sums[0], sums[1], "sums of rows, {units} units");
 
         let leaky = Curve::Slopes { negative: 0.2, positive: 1.0 };
         let relu = Curve::Slopes { negative: 0.0, positive: 1.0 };
         for curve in [Curve::Tanh, Curve::Sigmoid, Curve::Gelu, leaky, relu] {
             let mut h = [vec![0.0; 5 * units], vec![0.0; 5 * units]];
-            squash(curve, &z[0], &mut h[0]);
-            squash_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
-            squash_back(curve, &z[0], &mut h[0]);
-            squash_back_body::<PORTABLE_COLUMNS>(curve, &z[0], &mut h[1]);
+            squash(curve, &z, &mut h[0]);
+            squash_body(curve, &z, &mut h[1]);
+            squash_back(curve, &z, &mut h[0]);
+            squash_back_body(curve, &z, &mut h[1]);
             assert_eq!(h[0], h[1], "{curve:?}, {units} units");
         }
 
@@ -68,19 +78,38 @@ fn compiled_for_this_processor_kernels_give_the_bits_of_the_portable_ones() {
             let step = schedule.advance();
             let squares: Vec<f32> = values(20 * units, 6).iter().map(|v| v * v).collect();
             let start = (weights.clone(), values(20 * units, 5), squares);
-            let (mut fast, mut plain) = (start.clone(), start.clone());
-            let mut row = vec![0.0; units];
-            let (w, m, v) = (&mut fast.0, &mut fast.1, &mut fast.2);
-            update_lit(&lists, &grey, &delta, step, &zeros, &mut row, w, m, v);
-            catch_up(&[0, 3, 19], &mut [5; 20], &schedule, units, w, m, v);
-            update(step, w, m, v, &values(20 * units, 8));
-            let (w, m, v) = (&mut plain.0, &mut plain.1, &mut plain.2);
-            update_lit_body::<PORTABLE_COLUMNS>(
-                &lists, &grey, &delta, step, &zeros, &mut row, w, m, v,
+            let learn = |run: &dyn Fn(UpdateLit<'_>, Update<'_>), idle: Idle| {
+                let (mut w, mut m, mut v) = start.clone();
+                let gradient =
+                    LitGradient { lists: &lists, grey: &grey, delta: &delta, zeros: &zeros };
+                let row = &mut vec![0.0; units][..];
+                let lit = UpdateLit { gradient, step, row, w: &mut w, m: &mut m, v: &mut v };
+                let (mut other_w, mut other_m, mut other_v) = start.clone();
+                let (all, g) = ([&mut other_w, &mut other_m, &mut other_v], values(20 * units, 8));
+                let [w_all, m_all, v_all] = all;
+                run(lit, Update { step, w: w_all, m: m_all, v: v_all, g: &g });
+                idle(&[0, 3, 19], &mut [5; 20], &schedule, units, &mut w, &mut m, &mut v);
+                [w, m, v, other_w, other_m, other_v]
+            };
+            let plain = learn(
+                &|lit, all| {
+                    lit.run::<Plain<true>>();
+                    all.run::<Plain<true>>();
+                },
+                catch_up_body,
             );
-            catch_up_body::<PORTABLE_COLUMNS>(&[0, 3, 19], &mut [5; 20], &schedule, units, w, m, v);
-            update_body::<PORTABLE_COLUMNS>(step, w, m, v, &values(20 * units, 8));
-            assert!(fast == plain && fast != start, "{optimizer:?}, {units} units");
+            assert_ne!(plain[0], start.0, "{optimizer:?}, {units} units");
+            assert_ne!(plain[3], start.0, "{optimizer:?}, {units} units");
+            for compilation in Compilation::all() {
+                let fast = learn(
+                    &|lit, all| {
+                        compilation.run(lit);
+                        compilation.run(all);
+                    },
+                    catch_up,
+                );
+                assert_eq!(fast, plain, "{optimizer:?}, {compilation:?}, {units} units");
+            }
         }
     }
 }

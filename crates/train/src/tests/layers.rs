@@ -101,7 +101,7 @@ fn as_vectors(images: &crate::Images) -> Vectors {
 
 fn distance(a: &Model, b: &Model) -> f32 {
     let pairs = a.layers.iter().zip(&b.layers).flat_map(|(a, b)| {
-        a.weights.iter().zip(&b.weights).chain(a.bias.iter().zip(&b.bias)).collect::<Vec<_>>()
+        a.weights.iter().zip(b.weights.iter()).chain(a.bias.iter().zip(&b.bias)).collect::<Vec<_>>()
     });
     pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -178,7 +178,7 @@ fn bounds_hold_for_the_norm_of_all_and_for_every_element() {
         let layers = start.layers.iter().zip(&end.model.layers);
         layers
             .flat_map(|(a, b)| {
-                let weights = a.weights.iter().zip(&b.weights);
+                let weights = a.weights.iter().zip(b.weights.iter());
                 weights.chain(a.bias.iter().zip(&b.bias)).map(|(a, b)| b - a).collect::<Vec<_>>()
             })
             .collect::<Vec<f32>>()
