@@ -25,7 +25,11 @@ use crate::key::{Key, Kind};
 /// assert_eq!(whole[70..], tail);
 /// ```
 pub fn fill_normal(key: Key, offset: u64, mean: f32, std: f32, out: &mut [f32]) {
-    block::fill(Normal { mean, std }, key, offset, out);
+    if mean == 0.0 {
+        block::fill(Centred { std }, key, offset, out);
+    } else {
+        block::fill(Normal { mean, std }, key, offset, out);
+    }
 }
 
 /// Fills `out` with draws number `offset`, ... uniform between `low` and `high`, by index as
@@ -50,6 +54,22 @@ impl Kernel<4> for Normal {
     #[inline(always)]
     fn values(self, words: [u32; 4]) -> [f32; 4] {
         standard_normals(words).map(|v| self.mean + self.std * v)
+    }
+}
+
+/// Normals about zero, without an addition that changes nothing.
+#[derive(Clone, Copy)]
+struct Centred {
+    std: f32,
+}
+
+impl Kernel<4> for Centred {
+    type Value = f32;
+    const KIND: Kind = Kind::Bulk;
+
+    #[inline(always)]
+    fn values(self, words: [u32; 4]) -> [f32; 4] {
+        standard_normals(words).map(|v| self.std * v)
     }
 }
 
@@ -92,40 +112,40 @@ pub(crate) fn standard_normals([a, b, c, d]: [u32; 4]) -> [f32; 4] {
 /// Two independent standard normals from two words.
 #[inline(always)]
 fn box_muller(radius: u32, angle: u32) -> (f32, f32) {
-    // (2k + 1) 2^-32: never zero, and small values keep their relative precision.
-    let u = (radius >> 1) as i32 as f32 * (1.0 / 2_147_483_648.0) + 1.0 / 4_294_967_296.0;
-    let r = (-2.0 * ln(u)).max(0.0).sqrt();
+    // 2^31 u with u = (2k + 1) 2^-32: never zero, and small values keep their relative precision.
+    let r = twice_minus_ln((radius >> 1) as i32 as f32 + 0.5).max(0.0).sqrt();
     // 30 bits of angle in [-pi/4, pi/4); the last two bits choose among the four quarters.
     let theta = (angle & !3) as i32 as f32 * (std::f32::consts::FRAC_PI_4 / 2_147_483_648.0);
     let (s, c) = sin_cos(theta);
     let (a, b) = if angle & 1 == 0 { (c, s) } else { (s, c) };
-    let sign = (angle & 2) << 30;
-    let flip = |v: f32| f32::from_bits(v.to_bits() ^ sign);
-    (r * flip(a), r * flip(b))
+    let r = f32::from_bits(r.to_bits() ^ (angle & 2) << 30);
+    (r * a, r * b)
 }
 
-/// ln u for u in (0, 1]: exponent, and a polynomial for the mantissa in [sqrt(1/2), sqrt(2)).
+/// -2 ln u of 2^31 u, for u in (0, 1]: exponent, and a polynomial for the mantissa in [sqrt(1/2), sqrt(2)).
+///
+/// The factor is in the coefficients, where a power of two changes no rounding.
 #[inline(always)]
-fn ln(u: f32) -> f32 {
+fn twice_minus_ln(scaled: f32) -> f32 {
     const P: [f32; 9] = [
-        0.999_999_97,
-        -0.499_999_87,
-        0.333_341_83,
-        -0.250_021_53,
-        0.199_569_77,
-        -0.165_606_96,
-        0.149_490_95,
-        -0.143_773_3,
-        0.087_439_455,
+        -2.0 * 0.999_999_97,
+        2.0 * 0.499_999_87,
+        -2.0 * 0.333_341_83,
+        2.0 * 0.250_021_53,
+        -2.0 * 0.199_569_77,
+        2.0 * 0.165_606_96,
+        -2.0 * 0.149_490_95,
+        2.0 * 0.143_773_3,
+        -2.0 * 0.087_439_455,
     ];
-    let bits = u.to_bits() as i32;
+    let bits = scaled.to_bits() as i32;
     let exponent = (bits - std::f32::consts::FRAC_1_SQRT_2.to_bits() as i32) >> 23;
     let f = f32::from_bits((bits - (exponent << 23)) as u32) - 1.0;
     let mut p = P[8];
     for &coefficient in P[..8].iter().rev() {
         p = p * f + coefficient;
     }
-    p * f + exponent as f32 * std::f32::consts::LN_2
+    p * f + (exponent - 31) as f32 * (-2.0 * std::f32::consts::LN_2)
 }
 
 /// Sine and cosine on [-pi/4, pi/4].
@@ -152,6 +172,7 @@ mod tests {
     fn every_instruction_set_gives_the_same_bits() {
         let uniform = Uniform { low: -0.3, span: 0.7, inner: (-0.3, 0.4) };
         block::assert_same_bits_everywhere(Normal { mean: 0.1, std: 2.0 }, |v| v.to_bits().into());
+        block::assert_same_bits_everywhere(Centred { std: 2.0 }, |v| v.to_bits().into());
         block::assert_same_bits_everywhere(uniform, |v| v.to_bits().into());
     }
 
@@ -218,7 +239,7 @@ mod tests {
         for i in 1..=100_000u32 {
             let u = i as f32 / 100_000.0;
             assert!(
-                (f64::from(ln(u)) - f64::from(u).ln()).abs()
+                (f64::from(twice_minus_ln(u * 2_147_483_648.0)) / -2.0 - f64::from(u).ln()).abs()
                     < 3e-7 * (1.0 + f64::from(u).ln().abs()),
                 "{u}"
             );
