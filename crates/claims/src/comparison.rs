@@ -105,6 +105,30 @@ pub(crate) fn in_every_seed(what: impl Into<String>, good: usize, n: usize) -> F
     }
 }
 
+/// Of few seeds whose spread cannot be told: the mean of `first - second` lies above `least`. The interval is the
+/// range of the seeds.
+pub(crate) fn mean_greater(
+    what: impl Into<String>,
+    first: &[f64],
+    second: &[f64],
+    least: f64,
+) -> Finding {
+    let differences = differences(first, second);
+    let holds = differences.mean() > least;
+    Finding {
+        what: what.into(),
+        predicted: None,
+        measured: differences.mean(),
+        low: differences.min(),
+        high: differences.max(),
+        level: 1.0,
+        n: differences.count() as usize,
+        test: format!("the seeds' mean above {least}, with their range"),
+        p_value: None,
+        conclusion: if holds { Conclusion::Holds } else { Conclusion::Contradicted },
+    }
+}
+
 fn differences(first: &[f64], second: &[f64]) -> Moments {
     first.iter().zip(second).map(|(a, b)| a - b).collect()
 }
