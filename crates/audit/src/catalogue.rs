@@ -5,7 +5,8 @@ use gainstage_spec::{FanMode, Initializer, Law, Layout, WeightShape};
 
 use crate::factor::{Context, name};
 use crate::family::{FAMILIES, Family, cut_std};
-use crate::role::{Part, Role};
+use crate::part::Part;
+use crate::role::Role;
 
 /// A law that the tensor may follow.
 #[derive(Clone, Debug)]

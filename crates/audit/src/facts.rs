@@ -6,11 +6,12 @@ use gainstage_spec::{Law, Layout};
 use gainstage_stats::{ks_p_value, variance_test};
 
 use crate::AuditError;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::array::Tensor;
+use crate::checkpoint::Checkpoint;
 use crate::dtype::decode_f32;
 use crate::family::Family;
 use crate::grain::{even_zeros, precision, step, transposed_head};
-use crate::role::Part;
+use crate::part::Part;
 use crate::scan::{Lines, Scan, scan};
 use crate::sketch::{Coarse, Sketch};
 use crate::structure::{Structure, structure};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Contents, Other, Place, Tensor};
+use crate::array::{Contents, Other, Place, Tensor};
 use crate::dtype::{Endian, Stored};
 use crate::integers::Integers;
 use crate::{AuditError, npy, npz, safetensors};

@@ -7,10 +7,11 @@
 use gainstage_spec::Law;
 
 use crate::catalogue::{Candidate, candidates};
+use crate::expected::Limits;
 use crate::facts::Facts;
 use crate::family::{FAMILIES, Family};
-use crate::judge::{Limits, SHAPE_BAND};
-use crate::role::Part;
+use crate::judge::SHAPE_BAND;
+use crate::part::Part;
 
 /// Nats by which a family may trail the best and still be possible; the true one trails further with a
 /// probability below exp(-16) = 10^-7.

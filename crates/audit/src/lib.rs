@@ -51,22 +51,29 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod array;
 mod audit;
 mod baseline;
+mod blank;
+mod branches;
 mod bytes;
 mod catalogue;
 mod checkpoint;
 mod consequence;
 mod copies;
+mod custom;
 mod described;
 mod document;
 mod dtype;
 mod effect;
 mod error;
+mod expected;
 mod factor;
 mod facts;
 mod family;
+mod folder;
 mod formats;
+mod general;
 mod glob;
 mod grain;
 mod groups;
@@ -76,9 +83,11 @@ mod integers;
 mod judge;
 mod lines;
 mod machine;
+mod mistakes;
 mod names;
 mod npy;
 mod npz;
+mod part;
 mod reading;
 mod record;
 mod role;
@@ -97,8 +106,9 @@ mod tensor;
 mod unit;
 mod vectors;
 
+pub use array::{Other, Tensor};
 pub use audit::{Options, audit};
-pub use checkpoint::{Checkpoint, Other, Tensor};
+pub use checkpoint::Checkpoint;
 pub use consequence::{Consequence, ConsequenceLayer};
 pub use described::Described;
 pub use dtype::Dtype;

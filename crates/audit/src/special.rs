@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gainstage_spec::{Initializer, Law};
 
+use crate::array::Tensor;
 use crate::audit::Measured;
-use crate::checkpoint::Tensor;
+use crate::expected::{Expected, Limits, against};
 use crate::facts::Facts;
 use crate::infer::Fit;
-use crate::judge::{Expected, Limits, against};
+use crate::mistakes::expected;
 use crate::names::{block_pattern, natural};
+use crate::part::Part;
 use crate::record::{Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role};
-use crate::siblings::expected;
+use crate::role::Role;
 
 /// The law of a recurrent bias that keeps its memory at first (Jozefowicz et al. 2015).
 pub(crate) const FORGET_GATE: &str = "zeros, with ones for a forget gate";
