@@ -54,14 +54,14 @@ pub(crate) fn against(
     let measured = if matches!(law, Law::ZeroInflated { .. }) || facts.outliers > 0 {
         record.std_measured.unwrap_or(f64::NAN)
     } else {
-        facts.std
+        facts.scale(law)
     };
     let ratio = measured / own;
     record.ratio = (own > 0.0 && ratio.is_finite()).then_some(ratio);
     if matches!(law, Law::Point { .. }) || facts.is_constant() {
         return;
     }
-    let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
+    let error = facts.scale_error(law);
     let critical = quantile(limits.level);
     record.detectable = Some(limits.band.max(critical * error) + 1.645 * error);
     let (distance, shape_p) = facts.distance(law);
@@ -78,13 +78,16 @@ pub(crate) fn scale_is_off(
     limits: &Limits,
 ) -> bool {
     let Some(ratio) = record.ratio else { return false };
-    let off = (ratio - 1.0).abs() > limits.band;
-    let fixed = matches!(law, Law::SphereCoordinate { .. });
-    off && (fixed || sure(ratio, facts.count(), law.kurtosis().unwrap_or(3.0), limits.level))
+    (ratio - 1.0).abs() > limits.band && is_sure(ratio, facts, law, limits)
+}
+
+/// Whether a ratio of scales is beyond chance under a law.
+pub(crate) fn is_sure(ratio: f64, facts: &Facts, law: &Law, limits: &Limits) -> bool {
+    facts.is_exact(law) || sure(ratio, facts.count(), law.kurtosis().unwrap_or(3.0), limits.level)
 }
 
 /// Whether a ratio of standard deviations over that many values of that kurtosis is beyond chance.
-pub(crate) fn sure(ratio: f64, values: u64, kurtosis: f64, level: f64) -> bool {
+fn sure(ratio: f64, values: u64, kurtosis: f64, level: f64) -> bool {
     let n = values.max(1) as f64;
     let critical = quantile(level);
     let error = ((kurtosis - 1.0).max(0.0) / (4.0 * n)).sqrt();

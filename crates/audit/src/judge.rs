@@ -49,18 +49,22 @@ pub(crate) fn stated(
     if scale_is_off(record, facts, law, limits) {
         let ratio = record.ratio.unwrap_or(f64::NAN);
         let context = context(part, expected, limits);
-        let error = facts.log_std_error(law.kurtosis().unwrap_or(3.0));
+        let error = facts.scale_error(law);
         let named = factor::name(ratio, limits.band.max(3.0 * error), error, &context);
         let text = match &named {
             Some(f) => format!(
                 "std {:.4e} is {ratio:.4} times the expected {:.4e}: {} ({})",
-                facts.std,
+                facts.scale(law),
                 law.std(),
                 f.name,
                 f.cause
             ),
             None => {
-                format!("std {:.4e} is {ratio:.4} times the expected {:.4e}", facts.std, law.std())
+                format!(
+                    "std {:.4e} is {ratio:.4} times the expected {:.4e}",
+                    facts.scale(law),
+                    law.std()
+                )
             }
         };
         record.factor = named.map(|f| f.name);

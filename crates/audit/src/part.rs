@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use gainstage_spec::{Layout, WeightShape};
 
 use crate::array::Tensor;
+use crate::haiku::is_haiku;
 use crate::reading::{Reading, by_name, reading, readings};
 use crate::role::{Role, buffer, role_of};
 
@@ -18,6 +19,8 @@ pub(crate) struct Part {
     pub(crate) layout: Option<Layout>,
     /// What decided.
     pub(crate) why: String,
+    /// Whether Haiku names its weights so.
+    pub(crate) haiku: bool,
 }
 
 /// Facts about the whole checkpoint that decide single tensors.
@@ -140,6 +143,7 @@ impl<'a> Names<'a> {
                     readings,
                     layout: None,
                     why: "a table, which has one order".to_owned(),
+                    haiku: false,
                 }
             }
             Role::Bias => {
@@ -147,9 +151,11 @@ impl<'a> Names<'a> {
                 let readings = weight.map_or_else(Vec::new, |(name, shape)| {
                     self.weight(role_of(name, shape), name, shape, forced).readings
                 });
-                Part { role, readings, layout: None, why: String::new() }
+                Part { role, readings, layout: None, why: String::new(), haiku: false }
             }
-            _ => Part { role, readings: Vec::new(), layout: None, why: String::new() },
+            _ => {
+                Part { role, readings: Vec::new(), layout: None, why: String::new(), haiku: false }
+            }
         })
     }
 
@@ -172,9 +178,14 @@ impl<'a> Names<'a> {
         }
         let [mut out_in, in_out] = both;
         // PyTorch scales all weights of a recurrent layer by its hidden size, of which the first axis
-        // holds 4 (LSTM), 3 (GRU) or 1.
+        // holds 4 (LSTM), 3 (GRU) or 1; the weight of the state has it as its second.
         if name.contains("weight_ih_l") || name.contains("weight_hh_l") {
-            for gates in [4, 3, 1] {
+            let state = name.replacen("weight_ih_l", "weight_hh_l", 1);
+            let known = match self.shapes.get(state.as_str()) {
+                Some([a, b]) if *b > 0 && [b, &(3 * b), &(4 * b)].contains(&a) => Some(a / b),
+                _ => None,
+            };
+            for gates in [4, 3, 1].into_iter().filter(|g| known.is_none_or(|own| own == *g)) {
                 let hidden = shape[0] / gates;
                 if shape[0].is_multiple_of(gates) {
                     out_in.extend(reading(WeightShape::dense(hidden, shape[0]), Layout::OutIn));
@@ -185,7 +196,7 @@ impl<'a> Names<'a> {
             Some(Layout::InOut) => [in_out, out_in].concat(),
             _ => [out_in, in_out].concat(),
         };
-        Part { role, readings, layout, why }
+        Part { role, readings, layout, why, haiku: is_haiku(name) }
     }
 
     fn layout(

@@ -136,7 +136,11 @@ pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
     let dense: Vec<usize> = (0..measured.len())
         .filter(|&i| matches!(measured[i].part.role, Role::Dense | Role::Conv))
         .collect();
-    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    // A convolution before a classifier is no head.
+    let heads = |i: &usize| measured[*i].part.role == Role::Dense;
+    let any = dense.iter().any(heads);
+    let ends = dense.iter().copied().filter(|i| !any || heads(i));
+    let last = ends.max_by_key(|&i| natural(&measured[i].record.name));
     // The same place in every block; where names count within a block only, all that share the name.
     let mut groups: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for m in measured.iter() {

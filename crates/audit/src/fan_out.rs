@@ -1,0 +1,69 @@
+//! He's rule for the gradient.
+//!
+//! He et al. (2015, section 2.2) keep either the signal, with the fan-in, or the gradient, with the fan-out, and PyTorch,
+//! Keras and JAX take the mode as an argument. A network of dense layers that are all scaled so by their fan-out was meant
+//! so, or has its axes in the other order: the values are the same. No framework's default and no published rule
+//! scales a dense layer by another multiple of its fan-out; there it is an exchange.
+
+use gainstage_spec::{FanMode, Initializer};
+
+use crate::audit::Measured;
+use crate::catalogue::Fault;
+use crate::custom::in_order;
+use crate::names::natural;
+use crate::record::{Severity, Verdict};
+use crate::role::Role;
+
+/// Fewest layers that make a custom of it.
+const FEWEST: usize = 2;
+
+/// Where every dense layer that tells is scaled by its fan-out, what was told as an exchange becomes a warning.
+pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) {
+    let dense: Vec<usize> = (0..measured.len())
+        .filter(|&i| measured[i].part.role == Role::Dense && measured[i].fit.is_some())
+        .collect();
+    let exchanged: Vec<usize> =
+        dense.iter().copied().filter(|&i| is_exchanged(&measured[i])).collect();
+    let Some(&first) = exchanged.first().filter(|_| exchanged.len() >= FEWEST) else { return };
+    let Some(law) = by_fan_out(&measured[first]) else { return };
+    let follows = |i: usize| {
+        let accepted = measured[i].fit.iter().flat_map(|f| &f.accepted).map(|s| &s.candidate);
+        accepted.filter(|c| in_order(&measured[i].part, c)).any(|c| c.initializer == law)
+    };
+    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    if !dense.iter().all(|&i| follows(i) || (Some(i) == last && !is_exchanged(&measured[i]))) {
+        return;
+    }
+    for i in exchanged {
+        let record = &mut measured[i].record;
+        for finding in record.findings.iter_mut().filter(|f| f.kind == Verdict::WrongScale) {
+            finding.severity = Severity::Warning;
+            finding.text += &format!(
+                "; or meant for the gradient, since all dense layers are: a rule with law = \"{law}\" says so"
+            );
+        }
+    }
+}
+
+fn is_exchanged(m: &Measured<'_>) -> bool {
+    let factor = m.record.factor.as_deref().unwrap_or_default();
+    let wrong = m.record.findings.iter().any(|f| f.kind == Verdict::WrongScale);
+    wrong && factor.split(" or ").any(|name| name == "swapped fans")
+}
+
+/// He's rule for the gradient, where a tensor was told to follow that in place of the one for the signal.
+fn by_fan_out(m: &Measured<'_>) -> Option<Initializer> {
+    let accepted = m.fit.iter().flat_map(|f| &f.accepted).map(|s| &s.candidate);
+    accepted.filter(|c| c.fault.as_ref().is_some_and(Fault::is_exchange)).find_map(|c| {
+        let fault = c.fault.as_ref()?;
+        match c.initializer {
+            Initializer::VarianceScaling { scale, mode: FanMode::FanOut, .. }
+                if (scale - 2.0).abs() < 1e-9
+                    && m.record.law.as_deref() == Some(fault.meant.to_string().as_str()) =>
+            {
+                Some(c.initializer.clone())
+            }
+            _ => None,
+        }
+    })
+}
