@@ -14,7 +14,7 @@ use crate::names::natural;
 use crate::record::{Severity, Verdict};
 use crate::role::Role;
 
-/// Fewest layers that make a custom of it.
+/// Fewest layers, not square, that make a custom of it.
 const FEWEST: usize = 2;
 
 /// Where every dense layer that tells is scaled by its fan-out, what was told as an exchange becomes a warning.
@@ -24,14 +24,17 @@ pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) {
         .collect();
     let exchanged: Vec<usize> =
         dense.iter().copied().filter(|&i| is_exchanged(&measured[i])).collect();
-    let Some(&first) = exchanged.first().filter(|_| exchanged.len() >= FEWEST) else { return };
-    let Some(law) = by_fan_out(&measured[first]) else { return };
-    let follows = |i: usize| {
+    let Some(&first) = exchanged.first() else { return };
+    let Some((law, signal)) = by_fan_out(&measured[first]) else { return };
+    let follows = |i: usize, law: &Initializer| {
         let accepted = measured[i].fit.iter().flat_map(|f| &f.accepted).map(|s| &s.candidate);
-        accepted.filter(|c| in_order(&measured[i].part, c)).any(|c| c.initializer == law)
+        accepted.filter(|c| in_order(&measured[i].part, c)).any(|c| c.initializer == *law)
     };
     let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
-    if !dense.iter().all(|&i| follows(i) || (Some(i) == last && !is_exchanged(&measured[i]))) {
+    let may = |i: usize| follows(i, &law) || (Some(i) == last && !is_exchanged(&measured[i]));
+    // Square layers follow both.
+    let tell = dense.iter().filter(|&&i| follows(i, &law) && !follows(i, &signal)).count();
+    if tell < FEWEST || !dense.iter().all(|&i| may(i)) {
         return;
     }
     for i in exchanged {
@@ -51,8 +54,8 @@ fn is_exchanged(m: &Measured<'_>) -> bool {
     wrong && factor.split(" or ").any(|name| name == "swapped fans")
 }
 
-/// He's rule for the gradient, where a tensor was told to follow that in place of the one for the signal.
-fn by_fan_out(m: &Measured<'_>) -> Option<Initializer> {
+/// He's rule for the gradient and for the signal, where a tensor was told to follow the one in place of the other.
+fn by_fan_out(m: &Measured<'_>) -> Option<(Initializer, Initializer)> {
     let accepted = m.fit.iter().flat_map(|f| &f.accepted).map(|s| &s.candidate);
     accepted.filter(|c| c.fault.as_ref().is_some_and(Fault::is_exchange)).find_map(|c| {
         let fault = c.fault.as_ref()?;
@@ -61,7 +64,7 @@ fn by_fan_out(m: &Measured<'_>) -> Option<Initializer> {
                 if (scale - 2.0).abs() < 1e-9
                     && m.record.law.as_deref() == Some(fault.meant.to_string().as_str()) =>
             {
-                Some(c.initializer.clone())
+                Some((c.initializer.clone(), fault.meant.clone()))
             }
             _ => None,
         }

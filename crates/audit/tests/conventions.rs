@@ -120,6 +120,20 @@ fn hes_rule_by_fan_out_in_every_dense_layer_is_a_warning_and_other_laws_by_it_ar
         assert_eq!(tensor.factor.as_deref(), Some("swapped fans"));
         assert!(tensor.findings[0].text.contains("law = \"variance_scaling("));
     }
+    // One width throughout: the first and the last layer tell.
+    let square = |law: &str| -> Vec<Array> {
+        (0..8u32)
+            .map(|l| {
+                let (i, o) = (if l == 0 { 40 } else { 128 }, if l == 7 { 20 } else { 128 });
+                let law = if l == 0 || l == 7 { law } else { "keras_he_normal" };
+                dense(&flax(l as usize, "w"), law, i, o, Layout::InOut, 70 + l)
+            })
+            .collect()
+    };
+    assert!(!report(&square(HE_OUT), "F32").has_findings());
+    let mut one = square("keras_he_normal");
+    one[0] = square(HE_OUT).swap_remove(0);
+    assert_eq!(only(&one).name, flax(0, "w"));
     let audit = report(&stack(flax, |_| LECUN_OUT.to_owned()), "F32");
     assert_eq!(of(&audit, Severity::Finding).len(), 5, "{}", audit.summary());
     // One layer among others by fan-in.
