@@ -32,9 +32,13 @@ pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) {
     };
     let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
     let may = |i: usize| follows(i, &law) || (Some(i) == last && !is_exchanged(&measured[i]));
-    // Square layers follow both.
-    let tell = dense.iter().filter(|&&i| follows(i, &law) && !follows(i, &signal)).count();
-    if tell < FEWEST || !dense.iter().all(|&i| may(i)) {
+    // Square layers follow both, and agree with one that is not; beside convolutions they are too few to say so.
+    let tells =
+        |i: usize, law: &Initializer, other: &Initializer| follows(i, law) && !follows(i, other);
+    let count = dense.iter().filter(|&&i| tells(i, &law, &signal)).count();
+    let convolutions = measured.iter().any(|m| m.part.role == Role::Conv);
+    let enough = count >= FEWEST || (dense.len() > FEWEST && !convolutions);
+    if !enough || !dense.iter().all(|&i| may(i) && !tells(i, &signal, &law)) {
         return;
     }
     for i in exchanged {

@@ -134,6 +134,10 @@ fn hes_rule_by_fan_out_in_every_dense_layer_is_a_warning_and_other_laws_by_it_ar
     let mut one = square("keras_he_normal");
     one[0] = square(HE_OUT).swap_remove(0);
     assert_eq!(only(&one).name, flax(0, "w"));
+    // Only the first tells.
+    let mut first = square(HE_OUT);
+    first.truncate(7);
+    assert!(!report(&first, "F32").has_findings());
     let audit = report(&stack(flax, |_| LECUN_OUT.to_owned()), "F32");
     assert_eq!(of(&audit, Severity::Finding).len(), 5, "{}", audit.summary());
     // One layer among others by fan-in.
