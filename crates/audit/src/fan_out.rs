@@ -9,7 +9,7 @@ use gainstage_spec::{FanMode, Initializer};
 
 use crate::audit::Measured;
 use crate::catalogue::Fault;
-use crate::custom::in_order;
+use crate::custom::{SHARE, in_order};
 use crate::names::natural;
 use crate::record::{Severity, Verdict};
 use crate::role::Role;
@@ -17,29 +17,33 @@ use crate::role::Role;
 /// Fewest layers, not square, that make a custom of it.
 const FEWEST: usize = 2;
 
-/// Where every dense layer that tells is scaled by its fan-out, what was told as an exchange becomes a warning.
-pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) {
+/// Where dense layers that tell are scaled by their fan-out and none by its fan-in, what was told as an exchange becomes a
+/// warning. The law, and the layers that do not follow it.
+pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) -> Option<(String, Vec<usize>)> {
     let dense: Vec<usize> = (0..measured.len())
         .filter(|&i| measured[i].part.role == Role::Dense && measured[i].fit.is_some())
         .collect();
     let exchanged: Vec<usize> =
         dense.iter().copied().filter(|&i| is_exchanged(&measured[i])).collect();
-    let Some(&first) = exchanged.first() else { return };
-    let Some((law, signal)) = by_fan_out(&measured[first]) else { return };
+    let (law, signal) = exchanged.iter().find_map(|&i| by_fan_out(&measured[i]))?;
     let follows = |i: usize, law: &Initializer| {
         let accepted = measured[i].fit.iter().flat_map(|f| &f.accepted).map(|s| &s.candidate);
         accepted.filter(|c| in_order(&measured[i].part, c)).any(|c| c.initializer == *law)
     };
-    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
-    let may = |i: usize| follows(i, &law) || (Some(i) == last && !is_exchanged(&measured[i]));
-    // Square layers follow both, and agree with one that is not; beside convolutions they are too few to say so.
     let tells =
         |i: usize, law: &Initializer, other: &Initializer| follows(i, law) && !follows(i, other);
+    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    let own = |i: usize| Some(i) == last && !is_exchanged(&measured[i]);
+    let rest: Vec<usize> =
+        dense.iter().copied().filter(|&i| !follows(i, &law) && !own(i)).collect();
+    let following = dense.iter().filter(|&&i| follows(i, &law)).count();
+    let most = following as f64 >= SHARE * (following + rest.len()) as f64;
+    // Square layers follow both, and agree with one that is not; beside convolutions they are too few to say so.
     let count = dense.iter().filter(|&&i| tells(i, &law, &signal)).count();
     let convolutions = measured.iter().any(|m| m.part.role == Role::Conv);
     let enough = count >= FEWEST || (dense.len() > FEWEST && !convolutions);
-    if !enough || !dense.iter().all(|&i| may(i) && !tells(i, &signal, &law)) {
-        return;
+    if !enough || !most || dense.iter().any(|&i| tells(i, &signal, &law)) {
+        return None;
     }
     for i in exchanged {
         let record = &mut measured[i].record;
@@ -50,6 +54,7 @@ pub(crate) fn on_purpose(measured: &mut [Measured<'_>]) {
             );
         }
     }
+    Some((law.to_string(), rest))
 }
 
 fn is_exchanged(m: &Measured<'_>) -> bool {

@@ -111,7 +111,9 @@ pub(crate) fn compare(measured: &mut [Measured<'_>], limits: &Limits) {
         }
     }
     residuals(measured, limits);
-    fan_out::on_purpose(measured);
+    if let Some((law, rest)) = fan_out::on_purpose(measured) {
+        apply(measured, &rest, &law, limits, Kind::Same, None);
+    }
     haiku::tell(measured);
 }
 

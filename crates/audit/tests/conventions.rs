@@ -134,6 +134,12 @@ fn hes_rule_by_fan_out_in_every_dense_layer_is_a_warning_and_other_laws_by_it_ar
     let mut one = square("keras_he_normal");
     one[0] = square(HE_OUT).swap_remove(0);
     assert_eq!(only(&one).name, flax(0, "w"));
+    // A fault among them is one beside the fan-out.
+    for factor in [10.0, 1.3, 0.5f32.sqrt()] {
+        let found = only(&scaled(stack(flax, |_| HE_OUT.to_owned()), 4, factor));
+        assert_eq!((found.name, found.verdict), (flax(2, "w"), Verdict::WrongScale));
+        assert!((found.ratio.expect("a ratio") / f64::from(factor) - 1.0).abs() < 0.05);
+    }
     // Only the first tells.
     let mut first = square(HE_OUT);
     first.truncate(7);
