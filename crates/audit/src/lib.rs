@@ -24,8 +24,9 @@
 //!
 //! # Limits
 //! Without rules, a law that every layer follows consistently is right by definition, except for the
-//! usual mistakes (a cut that was not corrected, a variance passed as a standard deviation, swapped fans of a
-//! dense layer). A last layer with a known law of its own is no finding. Rules decide both.
+//! usual mistakes (a cut that was not corrected, which is right in Haiku's files; a variance passed as a standard
+//! deviation; swapped fans of a dense layer, which under He's rule in all of them is a warning). A last layer with a known
+//! law of its own is no finding. Rules decide all of it.
 //!
 //! # Example
 //! ```
