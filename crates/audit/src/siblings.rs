@@ -237,7 +237,8 @@ fn apply(
         .unwrap_or(0);
     for &i in members {
         let m = &mut measured[i];
-        if let Some(candidate) = following(m, law).cloned() {
+        if let Some(candidate) = following(m, law) {
+            let candidate = Candidate { fault: None, ..candidate.clone() };
             if m.record.law.as_deref() != Some(law) {
                 adopt(m, &expected(&candidate, "siblings"), limits);
             }

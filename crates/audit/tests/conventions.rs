@@ -170,7 +170,8 @@ fn a_classifier_by_fan_out_behind_convolutions_by_fan_out_is_right() {
         arrays.push(dense("fc.weight", classifier, 96, 50, Layout::OutIn, 9));
         arrays
     };
-    silent(&network("he_normal(mode = fan_out)"));
+    let classifier = silent(&network("he_normal(mode = fan_out)")).tensors.pop().expect("the last");
+    assert!((classifier.ratio.expect("a ratio") - 1.0).abs() < 0.1);
     // By a rule that the convolutions do not follow.
     assert_eq!(only(&network(PYTORCH_OUT)).name, "fc.weight");
 }
