@@ -92,6 +92,16 @@ impl<'a> Names<'a> {
         })
     }
 
+    /// In a list of arrays without names, the two biases of Keras's GRU, [2, 3 units] behind its recurrent kernel of
+    /// [units, 3 units].
+    fn is_gru_bias(&self, name: &str, shape: &[usize]) -> bool {
+        let before = name
+            .strip_prefix("arr_")
+            .and_then(|n| n.parse::<usize>().ok()?.checked_sub(1))
+            .and_then(|n| self.shapes.get(format!("arr_{n}").as_str()));
+        matches!((before, shape), (Some([units, gates]), [2, own]) if own == gates && *gates == 3 * units)
+    }
+
     /// The shape of the weight that a bias belongs to.
     fn weight_of(&self, name: &str) -> Option<(&'a str, &'a [usize])> {
         WEIGHTS
@@ -129,7 +139,13 @@ impl<'a> Names<'a> {
         if let Some(reason) = buffer(name, shape) {
             return Err(reason.to_owned());
         }
-        let role = if self.is_magnitude(name) { Role::Vector } else { role_of(name, shape) };
+        let role = if self.is_magnitude(name) {
+            Role::Vector
+        } else if self.is_gru_bias(name, shape) {
+            Role::Bias
+        } else {
+            role_of(name, shape)
+        };
         Ok(match role {
             Role::Dense | Role::Conv => self.weight(role, name, shape, forced),
             Role::Embedding => {
@@ -317,6 +333,12 @@ mod tests {
 
     #[test]
     fn roles_come_from_names() {
+        let gru = |units: usize| {
+            let list: [(&str, &[usize]); 3] =
+                [("arr_0", &[7, 24]), ("arr_1", &[units, 24]), ("arr_2", &[2, 24])];
+            part(&list, "arr_2").role
+        };
+        assert_eq!((gru(8), gru(9)), (Role::Bias, Role::Dense));
         for (name, shape, expected) in [
             ("wte.weight", &[100usize, 8] as &[usize], Role::Embedding),
             ("token_embedder/embedding", &[100, 8], Role::Embedding),
