@@ -3,14 +3,15 @@
 
 use gainstage_spec::{Activation, Layout};
 
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::array::Tensor;
+use crate::checkpoint::Checkpoint;
 use crate::described::Described;
 use crate::facts::Facts;
 use crate::infer::Fit;
+use crate::part::Part;
 use crate::record::{
     Audit, Counts, Detectable, Finding, Severity, Skipped, TensorRecord, VERSION, Verdict,
 };
-use crate::role::Part;
 use crate::rules::Rules;
 use crate::unit::Unit;
 use crate::{AuditError, summary};

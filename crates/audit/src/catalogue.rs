@@ -5,7 +5,9 @@ use gainstage_spec::{FanMode, Initializer, Law, Layout, WeightShape};
 
 use crate::factor::{Context, name};
 use crate::family::{FAMILIES, Family, cut_std};
-use crate::role::{Part, Role};
+use crate::part::Part;
+use crate::role::Role;
+use crate::{haiku, siren};
 
 /// A law that the tensor may follow.
 #[derive(Clone, Debug)]
@@ -30,6 +32,15 @@ pub(crate) struct Fault {
     pub(crate) expected_std: f64,
 }
 
+impl Fault {
+    /// Whether the other fan was taken.
+    pub(crate) fn is_exchange(&self) -> bool {
+        self.factor == SWAPPED
+    }
+}
+
+const SWAPPED: &str = "swapped fans";
+
 /// Squared gains that are chosen on purpose: none, ReLU, leaky ReLU 0.2, PyTorch's tanh and SELU.
 const GAINS: [(f64, f64); 5] =
     [(1.0, 0.0), (2.0, 0.0), (2.0 / 1.04, -4.0), (25.0 / 9.0, -3.0), (9.0 / 16.0, -4.0)];
@@ -49,7 +60,7 @@ pub(crate) fn candidates(
     for (index, reading) in part.readings.iter().enumerate() {
         // The other order of the axes, and a transposed convolution read as a plain one.
         let ordered = part.layout.is_some() && part.readings[0].layout != reading.layout;
-        let plain = part.role == Role::Dense && !ordered;
+        let plain = !ordered && !reading.shape.is_transposed();
         let penalty = if index == 0 || plain { 0.0 } else { -5.0 };
         let mut scaled = Scaled {
             list: &mut list,
@@ -113,10 +124,13 @@ impl Scaled<'_> {
         };
         let meant = Initializer::scaling(scale, FanMode::FanIn, distribution);
         let own = &self.part.readings[0].shape;
+        if own.fans().fan_in() == own.fans().fan_out() {
+            return None;
+        }
         let expected_std = meant.law(own).ok()?.std();
         let (i, o) = (own.fans().fan_in(), own.fans().fan_out());
         Some(Fault {
-            factor: "swapped fans".to_owned(),
+            factor: SWAPPED.to_owned(),
             cause: format!(
                 "scaled by {o}, the fan-out, where {i} is the fan-in: ratio {:.4}, the axes were read in the other order",
                 law.std() / expected_std
@@ -162,6 +176,12 @@ impl Scaled<'_> {
         }
         self.push(Family::Uniform, 1.0 / 3.0, FanMode::FanIn, 0.0);
         self.push(Family::Uniform, 1.0 / 3.0, FanMode::FanOut, if dense { -5.0 } else { -4.0 });
+        if dense {
+            self.push(Family::Uniform, siren::HIDDEN, FanMode::FanIn, -3.0);
+        }
+        if self.part.haiku {
+            self.push(Family::Cut(2), haiku::scale(), FanMode::FanIn, 0.0);
+        }
         let dimension = self.shape.outputs().max(self.shape.elements() / self.shape.outputs());
         for (gain, prior) in
             [(1.0, 0.0), (2f64.sqrt(), -1.0), (5.0 / 3.0, -3.0), (0.01, -2.0), (0.1, -4.0)]
@@ -217,6 +237,9 @@ impl Scaled<'_> {
                 for ratio in ratios {
                     let Some(factor) = name(ratio, 1e-9, 0.0, &context) else { continue };
                     let cut = matches!(family, Family::Cut(_)) && factor.name == "0.8796";
+                    if cut && self.part.haiku && (scale, mode) == (1.0, FanMode::FanIn) {
+                        continue; // the framework's default
+                    }
                     let law = family.law(0.0, expected * ratio);
                     self.list.push(Candidate {
                         initializer: family.stated(expected * ratio),
@@ -288,7 +311,9 @@ fn fixed(list: &mut Vec<Candidate>, part: &Part, std: f64, error: f64, layers: O
             let depth = (count as f64).sqrt();
             for value in round(std / own * depth, window) {
                 let law = family.law(0.0, value * own / depth);
-                push(family, family.stated(value / depth), law, usual(value) + prior, None);
+                // Of 0.02 it is GPT-2's; of another scale it is seldom meant.
+                let odd = if usual(value) < -1.0 { -3.0 } else { 0.0 };
+                push(family, family.stated(value / depth), law, usual(value) + prior + odd, None);
             }
         }
     }

@@ -3,7 +3,7 @@
 use gainstage_stats::Moments;
 use rayon::prelude::*;
 
-use crate::checkpoint::Tensor;
+use crate::array::Tensor;
 use crate::facts::Facts;
 use crate::tail::two_sided;
 

@@ -6,11 +6,12 @@ use gainstage_spec::{Law, Layout};
 use gainstage_stats::{ks_p_value, variance_test};
 
 use crate::AuditError;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::array::Tensor;
+use crate::checkpoint::Checkpoint;
 use crate::dtype::decode_f32;
 use crate::family::Family;
 use crate::grain::{even_zeros, precision, step, transposed_head};
-use crate::role::Part;
+use crate::part::Part;
 use crate::scan::{Lines, Scan, scan};
 use crate::sketch::{Coarse, Sketch};
 use crate::structure::{Structure, structure};
@@ -105,6 +106,31 @@ impl Facts {
     /// Standard error of the logarithm of the standard deviation under a law of that kurtosis.
     pub(crate) fn log_std_error(&self, kurtosis: f64) -> f64 {
         ((kurtosis - 1.0).max(0.0) / (4.0 * self.count().max(1) as f64)).sqrt()
+    }
+
+    /// The scale that a law fixes: of an orthogonal matrix the root mean square, since its lines have their lengths about
+    /// zero, whatever their mean; of all others the standard deviation.
+    pub(crate) fn scale(&self, law: &Law) -> f64 {
+        if matches!(law, Law::SphereCoordinate { .. }) {
+            self.std.hypot(self.mean)
+        } else {
+            self.std
+        }
+    }
+
+    /// Standard error of the logarithm of that scale; an orthogonal matrix has none but rounding's.
+    pub(crate) fn scale_error(&self, law: &Law) -> f64 {
+        if self.is_exact(law) {
+            self.epsilon / (self.count().max(1) as f64).sqrt()
+        } else {
+            self.log_std_error(law.kurtosis().unwrap_or(3.0))
+        }
+    }
+
+    /// Whether a law leaves nothing of the scale to chance. A matrix that is not orthogonal was drawn in another way.
+    pub(crate) fn is_exact(&self, law: &Law) -> bool {
+        matches!(law, Law::SphereCoordinate { .. })
+            && self.structure.products.as_ref().is_none_or(|p| p.orthogonal)
     }
 
     /// Standard deviation of a law as rounded to the tensor's format; only 8 bits are coarse enough to

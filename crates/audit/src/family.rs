@@ -46,11 +46,6 @@ impl Family {
         }
     }
 
-    /// Fourth central moment over the squared variance.
-    pub(crate) fn kurtosis(self) -> f64 {
-        self.law(0.0, 1.0).kurtosis().unwrap_or(3.0)
-    }
-
     /// The family of a law that has one.
     pub(crate) fn of(law: &Law) -> Option<Self> {
         match law {

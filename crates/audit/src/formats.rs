@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::checkpoint::{Contents, Other, Place, Tensor};
+use crate::array::{Contents, Other, Place, Tensor};
 use crate::dtype::{Endian, Stored};
 use crate::integers::Integers;
 use crate::{AuditError, npy, npz, safetensors};
@@ -58,7 +58,7 @@ pub(crate) fn contents(path: &Path, file: &[u8]) -> Result<Contents, AuditError>
 fn one_array(path: &Path, file: &[u8]) -> Result<Contents, AuditError> {
     let array = npy::header(file).map_err(|reason| AuditError::damaged(path, reason))?;
     let size = array.size();
-    if array.dtype.is_ok() && size.and_then(|s| s.checked_add(array.data)) != Some(file.len()) {
+    if array.width().is_some() && size.and_then(|s| s.checked_add(array.data)) != Some(file.len()) {
         let needed = size.map_or("more than 2^64".to_owned(), |n| n.to_string());
         let reason = format!(
             "its shape {:?} needs {needed} bytes and {} are there",

@@ -1,6 +1,6 @@
 //! How finely values were rounded before they were stored: bf16 widened to f32, a coarse grid, zeros in even shares.
 
-use crate::checkpoint::Tensor;
+use crate::array::Tensor;
 use crate::dtype::{Dtype, decode_f32};
 
 /// Fewest values that tell.

@@ -7,10 +7,11 @@
 use gainstage_spec::Law;
 
 use crate::catalogue::{Candidate, candidates};
+use crate::expected::Limits;
 use crate::facts::Facts;
 use crate::family::{FAMILIES, Family};
-use crate::judge::{Limits, SHAPE_BAND};
-use crate::role::Part;
+use crate::judge::SHAPE_BAND;
+use crate::part::Part;
 
 /// Nats by which a family may trail the best and still be possible; the true one trails further with a
 /// probability below exp(-16) = 10^-7.
@@ -86,8 +87,9 @@ pub(crate) fn infer(facts: &Facts, part: &Part, limits: &Limits) -> Fit {
     let mut rest = Vec::new();
     for candidate in candidates(part, facts.std, facts.log_std_error(3.0), layers) {
         let Some((behind, shape)) = possible(candidate.family) else { continue };
-        let ratio = (facts.std / facts.rounded_std(&candidate.law)).ln();
-        let error = facts.log_std_error(candidate.family.kurtosis());
+        let law = &candidate.law;
+        let ratio = (facts.scale(law) / facts.rounded_std(law)).ln();
+        let error = facts.scale_error(law);
         let z = ratio / error.hypot(band / 3.0);
         let score = candidate.prior - 0.5 * z * z - behind * n;
         let fits = shape && ratio.abs() <= band.max(SCALE_ERRORS * error);

@@ -1,6 +1,6 @@
 //! Whole numbers beside weights: labels, which no audit looks at.
 
-use crate::checkpoint::Place;
+use crate::array::Place;
 use crate::dtype::Endian;
 
 /// An array of whole numbers and where it lies.

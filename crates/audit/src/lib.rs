@@ -24,8 +24,9 @@
 //!
 //! # Limits
 //! Without rules, a law that every layer follows consistently is right by definition, except for the
-//! usual mistakes (a cut that was not corrected, a variance passed as a standard deviation, swapped fans of a
-//! dense layer). A last layer with a known law of its own is no finding. Rules decide both.
+//! usual mistakes (a cut that was not corrected, which is right in Haiku's files; a variance passed as a standard
+//! deviation; swapped fans of a dense layer, which under He's rule in all of them is a warning). A last layer with a known
+//! law of its own is no finding. Rules decide all of it.
 //!
 //! # Example
 //! ```
@@ -51,34 +52,45 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod array;
 mod audit;
 mod baseline;
+mod blank;
+mod branches;
 mod bytes;
 mod catalogue;
 mod checkpoint;
 mod consequence;
 mod copies;
+mod custom;
 mod described;
 mod document;
 mod dtype;
 mod effect;
 mod error;
+mod expected;
 mod factor;
 mod facts;
 mod family;
+mod fan_out;
+mod folder;
 mod formats;
+mod general;
 mod glob;
 mod grain;
 mod groups;
+mod haiku;
 mod index;
 mod infer;
 mod integers;
 mod judge;
 mod lines;
 mod machine;
+mod mistakes;
 mod names;
 mod npy;
 mod npz;
+mod part;
 mod reading;
 mod record;
 mod role;
@@ -86,6 +98,7 @@ mod rules;
 mod safetensors;
 mod scan;
 mod siblings;
+mod siren;
 mod sketch;
 mod special;
 mod stack;
@@ -97,8 +110,9 @@ mod tensor;
 mod unit;
 mod vectors;
 
+pub use array::{Other, Tensor};
 pub use audit::{Options, audit};
-pub use checkpoint::{Checkpoint, Other, Tensor};
+pub use checkpoint::Checkpoint;
 pub use consequence::{Consequence, ConsequenceLayer};
 pub use described::Described;
 pub use dtype::Dtype;

@@ -2,10 +2,11 @@
 
 use gainstage_spec::Layout;
 
+use crate::expected::Limits;
 use crate::facts::Facts;
-use crate::judge::Limits;
+use crate::part::Part;
 use crate::record::{Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role};
+use crate::role::Role;
 use crate::structure::{LineFacts, Products};
 use crate::tail::quantile;
 

@@ -7,7 +7,7 @@ use flate2::read::DeflateDecoder;
 use zip::{CompressionMethod, ZipArchive};
 
 use crate::AuditError;
-use crate::checkpoint::{Contents, Other, Place, Tensor};
+use crate::array::{Contents, Other, Place, Tensor};
 use crate::npy;
 use crate::safetensors::short;
 

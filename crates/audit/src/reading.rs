@@ -26,6 +26,8 @@ pub(crate) fn by_name(name: &str, conv1d: bool) -> Option<(Layout, &'static str)
         || (last == "original" && name.contains("parametrizations.weight."))
     {
         Some((Layout::OutIn, "PyTorch names a weight [out, in]"))
+    } else if name.ends_with("/w") {
+        Some((Layout::InOut, "Haiku names a weight w and stores [in, out]"))
     } else {
         None
     }
@@ -70,6 +72,10 @@ pub(crate) fn readings(role: Role, name: &str, shape: &[usize], layout: Layout) 
             second == 1 && first > 1 && (name.contains("dw") || name.contains("depthwise"));
         let groups = if depthwise { first } else { 1 };
         push(WeightShape::conv(kernel, second * groups, first, groups));
+        if groups > 1 {
+            // PyTorch does not divide the fan-out by the groups.
+            push(WeightShape::conv(kernel, second, first, 1));
+        }
         push(WeightShape::conv_transposed(kernel, first, second, 1));
     }
     list

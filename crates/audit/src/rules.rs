@@ -5,8 +5,8 @@ use std::path::Path;
 use gainstage_spec::{Initializer, Law, Layout, WeightShape};
 use serde::Deserialize;
 
-use crate::judge::Expected;
-use crate::role::Part;
+use crate::expected::Expected;
+use crate::part::Part;
 use crate::{AuditError, glob};
 
 /// Presets by name.

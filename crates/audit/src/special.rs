@@ -4,15 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gainstage_spec::{Initializer, Law};
 
+use crate::array::Tensor;
 use crate::audit::Measured;
-use crate::checkpoint::Tensor;
+use crate::expected::{Expected, Limits, against};
 use crate::facts::Facts;
 use crate::infer::Fit;
-use crate::judge::{Expected, Limits, against};
+use crate::mistakes::expected;
 use crate::names::{block_pattern, natural};
+use crate::part::Part;
 use crate::record::{Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role};
-use crate::siblings::expected;
+use crate::role::Role;
 
 /// The law of a recurrent bias that keeps its memory at first (Jozefowicz et al. 2015).
 pub(crate) const FORGET_GATE: &str = "zeros, with ones for a forget gate";
@@ -135,7 +136,11 @@ pub(crate) fn constants(measured: &mut [Measured<'_>], ruled: bool) {
     let dense: Vec<usize> = (0..measured.len())
         .filter(|&i| matches!(measured[i].part.role, Role::Dense | Role::Conv))
         .collect();
-    let last = dense.iter().copied().max_by_key(|&i| natural(&measured[i].record.name));
+    // A convolution before a classifier is no head.
+    let heads = |i: &usize| measured[*i].part.role == Role::Dense;
+    let any = dense.iter().any(heads);
+    let ends = dense.iter().copied().filter(|i| !any || heads(i));
+    let last = ends.max_by_key(|&i| natural(&measured[i].record.name));
     // The same place in every block; where names count within a block only, all that share the name.
     let mut groups: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for m in measured.iter() {

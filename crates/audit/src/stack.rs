@@ -3,12 +3,14 @@
 use gainstage_spec::{Layout, WeightShape};
 
 use crate::AuditError;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::array::Tensor;
+use crate::checkpoint::Checkpoint;
 use crate::described::Described;
 use crate::glob;
 use crate::names::natural;
+use crate::part::{Names, Part};
 use crate::reading::Reading;
-use crate::role::{Names, Role};
+use crate::role::Role;
 
 /// Dense layers in the order of the signal, each with its tensors.
 ///
@@ -87,7 +89,7 @@ impl Stack {
         }
         let stored = weights.clone();
         weights.sort_by_key(|(index, _)| natural(tensors[*index].own_name()));
-        let readings = |list: &[(usize, crate::role::Part)]| -> Option<Vec<Reading>> {
+        let readings = |list: &[(usize, Part)]| -> Option<Vec<Reading>> {
             let readings: Vec<&[Reading]> =
                 list.iter().map(|(_, part)| part.readings.as_slice()).collect();
             chain(&readings, layout)

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use nalgebra::DMatrix;
 
-use crate::checkpoint::Tensor;
+use crate::array::Tensor;
 use crate::dtype::decode_f32;
 use crate::facts::Core;
 use crate::scan::{Lines, Scan};

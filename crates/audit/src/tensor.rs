@@ -2,15 +2,20 @@
 
 use gainstage_spec::{Initializer, Law};
 
+use crate::array::Tensor;
 use crate::audit::Measured;
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::blank::{blank, ranking};
+use crate::checkpoint::Checkpoint;
+use crate::expected::{Limits, against};
 use crate::facts::Facts;
+use crate::general::general;
 use crate::infer::{Fit, infer};
-use crate::judge::{Limits, SHAPE_BAND, against, blank, general, ranking, stated, zeros};
+use crate::judge::{SHAPE_BAND, stated, zeros};
+use crate::part::Part;
 use crate::record::{Picture, Severity, TensorRecord, Verdict};
-use crate::role::{Part, Role};
+use crate::role::Role;
 use crate::rules::Rules;
-use crate::{AuditError, siblings, special};
+use crate::{AuditError, mistakes, special};
 
 /// Bins of a picture.
 const BINS: usize = 60;
@@ -103,7 +108,7 @@ fn inferred(
     }
     match fit.best() {
         Some(best) => {
-            let expected = siblings::expected(&best.candidate, "inferred");
+            let expected = mistakes::expected(&best.candidate, "inferred");
             against(record, facts, &expected, limits);
             if let Some(index) =
                 best.candidate.reading.filter(|_| part.layout.is_none() && part.role.is_weight())
@@ -113,7 +118,7 @@ fn inferred(
                 record.fan_out = Some(reading.shape.fans().fan_out());
             }
             if let Some(fault) = &best.candidate.fault {
-                siblings::blame(record, facts, fault);
+                mistakes::blame(record, facts, fault);
             }
         }
         None if fit.has_shape(SHAPE_BAND, limits.level) => {

@@ -2,15 +2,17 @@
 
 use rayon::prelude::*;
 
+use crate::array::Tensor;
 use crate::audit::{Measured, Options};
-use crate::checkpoint::{Checkpoint, Tensor};
+use crate::checkpoint::Checkpoint;
 use crate::consequence::{Consequence, consequence};
 use crate::copies::copies;
+use crate::expected::Limits;
 use crate::facts::Facts;
-use crate::judge::Limits;
 use crate::names::depth;
+use crate::part::{Names, Part};
 use crate::record::{CheckpointRecord, Severity, Skipped, TensorRecord, Verdict};
-use crate::role::{Names, Part, Role};
+use crate::role::Role;
 use crate::rules::Rules;
 use crate::stack::Stack;
 use crate::tensor::measure;

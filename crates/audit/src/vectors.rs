@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use gainstage_spec::Law;
 
 use crate::audit::Measured;
-use crate::judge::{Expected, Limits, against};
+use crate::expected::{Expected, Limits, against};
 use crate::names::{block_pattern, natural};
 use crate::record::{Severity, Verdict};
 use crate::role::Role;

@@ -112,3 +112,29 @@ fn files_of_other_kinds_are_told_what_to_do() {
         assert!(error.to_string().contains(said), "{error}");
     }
 }
+
+#[test]
+fn a_single_array_is_held_against_the_size_of_its_file_whatever_its_type() {
+    let file = |kind: &str, shape: &str, bytes: usize| {
+        let text = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}\n");
+        let mut file = b"\x93NUMPY\x01\x00".to_vec();
+        file.extend((text.len() as u16).to_le_bytes());
+        file.extend(text.as_bytes());
+        file.resize(file.len() + bytes, 0);
+        Checkpoint::from_bytes(Path::new("labels.npy"), file)
+    };
+    for (kind, width) in [("<i8", 8), ("<i4", 4), ("|u1", 1), ("<f4", 4), (">f8", 8)] {
+        assert!(file(kind, "(7, 2)", 14 * width).is_ok(), "{kind}");
+        for wrong in [14 * width - 1, 14 * width + 1, 0] {
+            let said = file(kind, "(7, 2)", wrong).expect_err(kind).to_string();
+            let needs = format!("[7, 2] needs {} bytes and {wrong} are there", 14 * width);
+            assert!(said.contains("labels.npy") && said.contains(&needs), "{kind}: {said}");
+        }
+        let said = file(kind, "(4294967296, 2147483648)", 0).expect_err(kind).to_string();
+        assert!(width == 1 || said.contains("more than 2^64"), "{kind}: {said}");
+    }
+    let labels = file("<i8", "(3,)", 24).expect("whole numbers");
+    assert_eq!(labels.integers("labels").expect("read"), Some(vec![0; 3]));
+    // A type of unknown width is told and not measured.
+    assert_eq!(file("|S3", "(7,)", 5).expect("text").others().len(), 1);
+}
