@@ -61,7 +61,10 @@ pub(crate) fn role_of(name: &str, shape: &[usize]) -> Role {
     match shape.len() {
         0 => Role::Vector,
         1 => {
-            if ends(&["bias", "beta"]) || last.trim_end_matches(|c: char| c.is_ascii_digit()) == "b"
+            // Haiku's normalizations have a scale and an offset.
+            if ends(&["bias", "beta"])
+                || last == "offset"
+                || last.trim_end_matches(|c: char| c.is_ascii_digit()) == "b"
             {
                 Role::Bias
             } else if ends(&["gamma", "scale"]) || last == "weight" {

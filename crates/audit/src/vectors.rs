@@ -150,11 +150,16 @@ fn biases(measured: &mut [Measured<'_>]) {
             odd.extend(not.map(|i| (i, zeros, of_kind.len(), members.len() < FEWEST)));
         }
     }
+    let names: BTreeSet<String> = measured.iter().map(|m| m.record.name.clone()).collect();
     for (i, zeros, count, few) in odd {
         let m = &mut measured[i];
-        // PyTorch's default is no fault in the last layer, nor in another kind of layer.
+        // PyTorch's default is no fault in the last layer, nor in another kind of layer. Frameworks that call weights
+        // otherwise have no such default.
         let head = Some(i) == last && layers.len() > 1;
-        let default = is_default(m) && (few || head);
+        let at = m.record.name.rfind(['.', '/']).map_or(0, |at| at + 1);
+        let elsewhere =
+            ["kernel", "w"].iter().any(|w| names.contains(&format!("{}{w}", &m.record.name[..at])));
+        let default = is_default(m) && (few || head) && !elsewhere;
         let severity = if default { Severity::Note } else { Severity::Finding };
         m.record.findings.retain(|f| f.kind != Verdict::Unexplained);
         let moments = &m.facts.scan.moments;

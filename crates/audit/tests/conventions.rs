@@ -460,3 +460,45 @@ fn a_convolution_at_zero_before_a_classifier_is_no_head() {
     // The classifier itself may start as nothing.
     assert!(!report(&network(4), "F32").has_findings());
 }
+
+#[test]
+fn a_drawn_bias_is_pytorchs_default_and_not_another_frameworks() {
+    // A convolutional network with one dense layer, whose bias is drawn.
+    let network = |weight: &str, offset: &str| -> Vec<Array> {
+        let mut arrays = Vec::new();
+        for l in 0..4 {
+            let mut drawn = conv(&format!("conv_{l}/weight"), "he_normal", 32, 32, l);
+            drawn.name = format!("conv_{l}/weight");
+            arrays.push(drawn);
+            arrays.push(Array::new(&format!("conv_{l}/bias"), &[32], vec![0.0; 32]));
+        }
+        let mut head = dense("head/weight", "he_normal", 300, 40, Layout::InOut, 9);
+        head.name = format!("head/{weight}");
+        arrays.push(head);
+        let shape = WeightShape::dense(300, 40).expect("a shape");
+        let mut bias = Array::draw("head/bias", "pytorch_linear", &shape, Layout::InOut, 22, 9);
+        (bias.shape, bias.name) = (vec![40], format!("head/{offset}"));
+        bias.values.truncate(40);
+        arrays.push(bias);
+        arrays
+    };
+    let default = report(&network("weight", "bias"), "F32");
+    assert!(of(&default, Severity::Finding).iter().all(|t| t.name != "head/bias"));
+    let drawn = report(&network("kernel", "bias"), "F32");
+    assert!(of(&drawn, Severity::Finding).iter().any(|t| t.name == "head/bias"));
+}
+
+#[test]
+fn an_offset_that_is_not_zero_is_found() {
+    let norms = |odd: f64| -> Vec<Array> {
+        let mut arrays = stack(haiku, uncorrected);
+        for l in 0..4 {
+            arrays.push(Array::new(&format!("layer_norm_{l}/scale"), &[30], vec![1.0; 30]));
+            let value = if l == 2 { odd as f32 } else { 0.0 };
+            arrays.push(Array::new(&format!("layer_norm_{l}/offset"), &[30], vec![value; 30]));
+        }
+        arrays
+    };
+    silent(&norms(0.0));
+    assert_eq!(only(&norms(0.1)).name, "layer_norm_2/offset");
+}
