@@ -3,6 +3,7 @@
 use gainstage_stats::{Conclusion as Shown, Moments, equivalence_paired, mean_interval, t_test};
 
 use crate::claim::{Conclusion, Finding};
+use crate::figures::significant;
 use crate::{ClaimError, Lab};
 
 /// Equivalence of the means of pairs: `first - second` lies within `margin` of 0 (two one-sided t-tests).
@@ -123,7 +124,7 @@ pub(crate) fn mean_greater(
         high: differences.max(),
         level: 1.0,
         n: differences.count() as usize,
-        test: format!("the seeds' mean above {least}, with their range"),
+        test: format!("the seeds' mean above {}, with their range", significant(least)),
         p_value: None,
         conclusion: if holds { Conclusion::Holds } else { Conclusion::Contradicted },
     }
