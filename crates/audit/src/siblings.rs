@@ -192,7 +192,28 @@ fn of_pair(measured: &[Measured<'_>], members: &[usize]) -> Option<String> {
     let [a, b] = members else { return None };
     let (a, b) = (&measured[*a].record.name, &measured[*b].record.name);
     let same = !is_stack(a) && block_pattern(a) == block_pattern(b);
-    same.then(|| known_one(measured, members)).flatten()
+    same.then(|| known_one(measured, members).or_else(|| common_one(measured, members))).flatten()
+}
+
+/// The law of the one of two that two others of the checkpoint follow as well, where nothing else follows a law of the
+/// second: both may be round numbers.
+fn common_one(measured: &[Measured<'_>], pair: &[usize]) -> Option<String> {
+    let others = |law: &str| {
+        let weights = measured.iter().enumerate().filter(|(_, m)| m.part.role.is_weight());
+        weights.filter(|(i, m)| !pair.contains(i) && follows(m, law)).count()
+    };
+    let laws = |i: usize| -> Vec<String> {
+        let accepted = measured[i].fit.iter().flat_map(|fit| &fit.accepted);
+        let sound = accepted.map(|s| &s.candidate).filter(|c| c.fault.is_none());
+        sound.map(|c| c.initializer.to_string()).collect()
+    };
+    let [first, second] = [laws(*pair.first()?), laws(*pair.get(1)?)];
+    let common = |own: &[String], strange: &[String]| {
+        let alone = strange.iter().all(|law| !own.contains(law) && others(law) == 0);
+        let best = own.iter().max_by_key(|law| others(law)).filter(|law| others(law) >= 2);
+        best.filter(|_| alone && !strange.is_empty()).cloned()
+    };
+    common(&first, &second).or_else(|| common(&second, &first))
 }
 
 /// The law of the one of two that follows a known law.

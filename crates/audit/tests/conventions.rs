@@ -502,3 +502,23 @@ fn an_offset_that_is_not_zero_is_found() {
     silent(&norms(0.0));
     assert_eq!(only(&norms(0.1)).name, "layer_norm_2/offset");
 }
+
+#[test]
+fn of_two_blocks_the_one_whose_law_nothing_else_follows_is_wrong() {
+    // Both laws are round numbers, which people write.
+    let blocks = |odd: f64| -> Vec<Array> {
+        let mut arrays = Vec::new();
+        for block in 0..2 {
+            for (at, (what, o)) in [("attn.qkv", 192), ("mlp.up", 256)].into_iter().enumerate() {
+                let std = if block == 1 && at == 0 { odd } else { 0.02 };
+                let name = format!("h.{block}.{what}.weight");
+                let law = format!("normal(std = {std})");
+                arrays.push(dense(&name, &law, 64, o, Layout::OutIn, 2 * block + at as u32));
+            }
+        }
+        arrays
+    };
+    silent(&blocks(0.02));
+    assert_eq!(only(&blocks(0.002)).name, "h.1.attn.qkv.weight");
+    assert_eq!(only(&blocks(0.05)).name, "h.1.attn.qkv.weight");
+}
