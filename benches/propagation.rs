@@ -1,7 +1,7 @@
 //! Forward and backward through random ReLU networks, every weight drawn and without weights.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use gainstage_simulate::{Method, Setup, measure};
+use gainstage_simulate::{Matrix, Method, Setup, divided_product, measure};
 use gainstage_spec::{Activation, Initializer, Network};
 
 fn network(depth: usize, width: usize, init: &Initializer) -> Network {
@@ -20,6 +20,20 @@ fn dense(c: &mut Criterion) {
                 measure(&network, &Setup { trials: 1, batch, ..Setup::default() }).expect("runs")
             });
         });
+    }
+    group.finish();
+}
+
+/// 2 n^3 floating-point operations, on all threads, as on the way forward and back.
+fn products(c: &mut Criterion) {
+    let n = 1000;
+    let values: Vec<f32> = (0..n * n).map(|i| (i % 17) as f32 - 8.0).collect();
+    let mut out = vec![0.0f32; n * n];
+    let mut group = c.benchmark_group("product of 1000 x 1000: FLOP");
+    group.throughput(Throughput::Elements(2 * (n as u64).pow(3)));
+    let matrix = Matrix::new(&values, n, n);
+    for (name, right) in [("H W'", matrix.transposed()), ("D W", matrix)] {
+        group.bench_function(name, |b| b.iter(|| divided_product(&mut out, matrix, right)));
     }
     group.finish();
 }
@@ -53,5 +67,5 @@ fn matrix_free(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, dense, matrix_free);
+criterion_group!(benches, dense, products, matrix_free);
 criterion_main!(benches);
