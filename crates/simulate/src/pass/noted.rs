@@ -163,3 +163,72 @@ fn in_order<P: Send, R: Send>(mut pieces: Vec<P>, work: impl Fn(P) -> R + Send +
         pieces.into_par_iter().with_max_len(1).map(work).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In pieces and in one, everything is what plain loops over the whole batch give.
+    #[test]
+    fn pieces_note_what_the_whole_batch_gives() {
+        for (rows, width) in [(7, 33), (421, 333), (300, 1000), (2, DIVIDED)] {
+            let number = |i: usize| ((i * 7919 + i / 13) % 2003) as f32 / 500.0 - 2.0;
+            let mut z: Vec<f32> = (0..rows * width).map(number).collect();
+            // A unit that is dead, one that is alive in the last row alone, and a row of zeros.
+            for row in z.chunks_exact_mut(width) {
+                (row[3], row[5]) = (-1.0, -1.0);
+            }
+            z[(rows - 1) * width + 5] = 1.0;
+            z[..width].fill(0.0);
+            for phi in ["relu", "tanh"] {
+                let phi: Activation = phi.parse().expect(phi);
+                let (precision, moments) = (Precision::F32, true);
+                let all = Rows { activation: &phi, width, precision, moments };
+                assert_eq!(all.piece(z.len()) < z.len(), z.len() >= DIVIDED && rows > 2);
+                let (mut h, mut expected) = (vec![0.0; z.len()], vec![0.0; z.len()]);
+                let mut signs = vec![0u64; z.len().div_ceil(64)];
+                let found = all.forward(Stage::Once, &z, &mut h, &mut signs);
+                kernel::activate(&phi, &z, &mut expected);
+                assert_eq!(h, expected);
+                assert!(
+                    z.iter()
+                        .enumerate()
+                        .all(|(i, z)| (signs[i / 64] >> (i % 64) & 1 == 1) == (*z > 0.0))
+                );
+                for (found, values) in found.squares.iter().zip([&z, &h]) {
+                    let plain =
+                        values.chunks_exact(width).map(|r| sum_of_squares(r) / width as f64);
+                    assert_eq!(*found, plain.collect::<Vec<_>>());
+                }
+                let [of_z, _] = found.moments.expect("asked for");
+                let mean = z.iter().map(|v| f64::from(*v)).sum::<f64>() / z.len() as f64;
+                assert_eq!(of_z.count(), z.len() as u64);
+                assert!((of_z.mean() - mean).abs() < 1e-12);
+                assert_eq!(found.dots.len(), rows / 2);
+                let last = 2 * (rows / 2) - 2;
+                let pair = [last, last + 1].map(|row| &z[row * width..][..width]);
+                assert_eq!(found.dots.last(), Some(&dot(pair[0], pair[1])));
+                // The pair of a row of zeros has no cosine.
+                assert_eq!(found.cosine(width).is_some(), rows > 2);
+                let dead = (phi == Activation::Relu)
+                    .then(|| kernel::dead_units(&phi, &z, width) as f64 / width as f64);
+                assert_eq!(found.dead_share(), dead);
+                assert!(dead.is_none_or(|share| share >= 1.0 / width as f64 && share < 1.0));
+                let (low, high) = phi.saturation_bounds().unwrap_or((f64::MIN, f64::MAX));
+                let outside = h.iter().filter(|h| !(low..=high).contains(&f64::from(**h))).count();
+                let share = outside as f64 / h.len() as f64;
+                assert_eq!(found.saturated_share(h.len()).unwrap_or(0.0), share);
+
+                let mut gradient: Vec<f32> = (0..z.len()).map(|i| number(i + 17)).collect();
+                let mut expected = gradient.clone();
+                kernel::pull_back(&phi, &z, &mut expected);
+                let slopes = Slopes::of(&phi, z.clone(), &mut Vec::new());
+                let (squares, moments) = all.backward(&slopes, &mut gradient);
+                assert_eq!(gradient, expected);
+                let plain = expected.chunks_exact(width).map(|r| sum_of_squares(r) / width as f64);
+                assert_eq!(squares, plain.collect::<Vec<_>>());
+                assert_eq!(moments.expect("asked for").count(), z.len() as u64);
+            }
+        }
+    }
+}
