@@ -80,9 +80,14 @@ pub(crate) fn dead_units<T: Real>(phi: &Activation, z: &[T], units: usize) -> us
 
 /// Sets `alive` where a unit's derivative is not exactly zero for every input of a chunk, `inputs x units`.
 pub(crate) fn mark_alive<T: Real>(phi: &Activation, z: &[T], alive: &mut [bool]) {
+    let relu = *phi == Activation::Relu;
     for row in z.chunks_exact(alive.len()) {
-        for (alive, &z) in alive.iter_mut().zip(row) {
-            *alive |= if *phi == Activation::Relu { z > T::ZERO } else { !is_flat(phi, z) };
+        let both = alive.iter_mut().zip(row);
+        if relu {
+            both.for_each(|(alive, &z)| *alive |= z > T::ZERO);
+        } else {
+            // A slope costs more than a look at what is known.
+            both.for_each(|(alive, &z)| *alive = *alive || !is_flat(phi, z));
         }
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::{Deref, DerefMut};
 
-/// Numbers that begin where a line of the cache does. Otherwise every load of a whole vector spans two lines,
-/// at half the speed.
+/// Numbers that begin where a line of the cache does. Otherwise every load of a whole vector spans two lines, which
+/// makes an epoch of the example `notebook` a sixth longer.
 #[derive(Debug, Default)]
 pub(crate) struct Lines {
     memory: Vec<f32>,

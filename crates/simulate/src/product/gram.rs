@@ -19,7 +19,7 @@ impl<T: Real> Gram<T> {
     /// Of the rows of `a`, on rayon's pool if it is large, in `memory`.
     pub(crate) fn of(a: Matrix<'_, T>, mut memory: Vec<T>) -> Self {
         let size = a.rows;
-        let length = panels(size).map(|p| p.rows * p.columns).sum();
+        let length = Self::numbers(size);
         if memory.is_empty() {
             // Zeros of the system's, which take no time before they are written over.
             memory = vec![T::ZERO; length];

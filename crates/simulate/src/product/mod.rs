@@ -1,4 +1,4 @@
-//! Matrix products, the one place of this crate with unsafe code.
+//! Matrix products; with [`crate::vector`] the only place of this crate with unsafe code.
 //!
 //! Of f32, [`tiles`] on processors with AVX-512. Otherwise by the `gemm` crate, which is two to four times
 //! faster than nalgebra's product on the skinny shapes of small batches (32 x 784 x 128: 105 against 25

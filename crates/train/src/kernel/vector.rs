@@ -1,7 +1,6 @@
 //! Sixteen f32 side by side, in the registers of each instruction set.
 //!
-//! Compilers vectorise plain loops over small blocks erratically: the same update of a row took 250 cycles or
-//! 740, depending on the loop before it.
+//! Compilers vectorise plain loops over small blocks erratically, and leave some of them scalar.
 
 pub(crate) const LANES: usize = 16;
 
